@@ -1,0 +1,141 @@
+#include "base/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+
+int vckpt_write_full(int fd, const void *data, size_t len, const char *what,
+		     struct vckpt_error *err)
+{
+	const char *p = data;
+
+	while (len > 0) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return vckpt_fail_errno(err, "cannot write %s", what);
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+ssize_t vckpt_read_full(int fd, void *data, size_t len, const char *what, struct vckpt_error *err)
+{
+	size_t got = 0;
+
+	while (got < len) {
+		ssize_t n = read(fd, (char *)data + got, len - got);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return vckpt_fail_errno(err, "cannot read %s", what);
+		if (n == 0)
+			break;
+		got += (size_t)n;
+	}
+	return (ssize_t)got;
+}
+
+int vckpt_read_file(const char *path, size_t max, char **data, size_t *len, struct vckpt_error *err)
+{
+	vckpt_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	vckpt_autofree char *buf = NULL;
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0 && errno == ENOENT)
+		return vckpt_fail(err, VCKPT_ENOTFOUND, "%s does not exist", path);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return vckpt_fail_errno(err, "cannot open %s", path);
+	if (st.st_size < 0 || (size_t)st.st_size > max)
+		return vckpt_fail(err, VCKPT_EDAMAGED, "%s has %lld bytes; at most %zu make sense",
+				  path, (long long)st.st_size, max);
+	buf = malloc((size_t)st.st_size + 1);
+	if (!buf)
+		return vckpt_fail_errno(err, "no memory for %s", path);
+	n = vckpt_read_full(fd, buf, (size_t)st.st_size, path, err);
+	if (n < 0)
+		return -1;
+	buf[n] = '\0';
+	*len = (size_t)n;
+	*data = vckpt_steal_ptr(&buf);
+	return 0;
+}
+
+int vckpt_sync_dir(const char *path, struct vckpt_error *err)
+{
+	vckpt_autofd int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) < 0)
+		return vckpt_fail_errno(err, "cannot sync folder %s", path);
+	return 0;
+}
+
+static int sync_parent(const char *path, struct vckpt_error *err)
+{
+	char dir[PATH_MAX];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (!slash)
+		return vckpt_sync_dir(".", err);
+	slash[slash == dir] = '\0';
+	return vckpt_sync_dir(dir, err);
+}
+
+int vckpt_replace_file(const char *path, const void *data, size_t len, mode_t mode,
+		       struct vckpt_error *err)
+{
+	char aside[PATH_MAX];
+	vckpt_autofd int fd = -1;
+
+	if (snprintf(aside, sizeof(aside), "%s.new-%d", path, (int)getpid()) >= (int)sizeof(aside))
+		return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", path);
+	fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+	if (fd < 0)
+		return vckpt_fail_errno(err, "cannot create %s", aside);
+	if (vckpt_write_full(fd, data, len, aside, err) < 0)
+		goto undo;
+	if (fsync(fd) < 0) {
+		vckpt_fail_errno(err, "cannot sync %s", aside);
+		goto undo;
+	}
+	if (rename(aside, path) < 0) {
+		vckpt_fail_errno(err, "cannot rename %s to %s", aside, path);
+		goto undo;
+	}
+	return sync_parent(path, err);
+undo:
+	unlink(aside);
+	return -1;
+}
+
+int vckpt_make_dirs(const char *path, mode_t mode, struct vckpt_error *err)
+{
+	char part[PATH_MAX];
+
+	if (snprintf(part, sizeof(part), "%s", path) >= (int)sizeof(part))
+		return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", path);
+	for (char *p = part + 1;; p++) {
+		char c = *p;
+
+		if (c != '/' && c != '\0')
+			continue;
+		*p = '\0';
+		if (mkdir(part, mode) < 0 && errno != EEXIST)
+			return vckpt_fail_errno(err, "cannot create folder %s", part);
+		*p = c;
+		if (c == '\0')
+			return 0;
+	}
+}
