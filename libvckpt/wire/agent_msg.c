@@ -1,0 +1,132 @@
+#include "wire/agent_msg.h"
+
+static const struct vckpt_field hello_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_hello, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_hello, lowest, 1),
+	VCKPT_F_UINT(struct vckpt_agent_hello, highest, 1),
+	VCKPT_F_STR(struct vckpt_agent_hello, cluster, 1),
+	VCKPT_F_STR(struct vckpt_agent_hello, guest, 1),
+};
+const struct vckpt_type vckpt_agent_hello_type = VCKPT_TYPE(vckpt_agent_hello, hello_fields);
+
+static const struct vckpt_field welcome_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_welcome, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_welcome, version, 1),
+	VCKPT_F_STR(struct vckpt_agent_welcome, gates, 1),
+	VCKPT_F_STR(struct vckpt_agent_welcome, agent, 1),
+	VCKPT_F_STR(struct vckpt_agent_welcome, boot_id, 1),
+	VCKPT_F_UINT(struct vckpt_agent_welcome, generation, 1),
+	VCKPT_F_UINT(struct vckpt_agent_welcome, incarnation, 1),
+	VCKPT_F_UINT(struct vckpt_agent_welcome, processes, 1),
+	VCKPT_F_STR(struct vckpt_agent_welcome, text, 1),
+};
+const struct vckpt_type vckpt_agent_welcome_type = VCKPT_TYPE(vckpt_agent_welcome, welcome_fields);
+
+static const struct vckpt_field ask_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_ask, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_ask, epoch, 1),
+	VCKPT_F_UINT(struct vckpt_agent_ask, incarnation, 1),
+};
+const struct vckpt_type vckpt_agent_ask_type = VCKPT_TYPE(vckpt_agent_ask, ask_fields);
+
+static const struct vckpt_field reply_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_reply, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_reply, code, 1),
+	VCKPT_F_UINT(struct vckpt_agent_reply, retry_ns, 1),
+	VCKPT_F_STR(struct vckpt_agent_reply, text, 1),
+};
+const struct vckpt_type vckpt_agent_reply_type = VCKPT_TYPE(vckpt_agent_reply, reply_fields);
+
+static const struct vckpt_field peer_fields[] = {
+	VCKPT_F_BYTES(struct vckpt_agent_peer, own, 1),
+	VCKPT_F_BYTES(struct vckpt_agent_peer, mac, 1),
+	VCKPT_F_STR(struct vckpt_agent_peer, guest, 1),
+};
+const struct vckpt_type vckpt_agent_peer_type = VCKPT_TYPE(vckpt_agent_peer, peer_fields);
+
+static const struct vckpt_field hold_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_hold, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_hold, epoch, 1),
+	VCKPT_F_UINT(struct vckpt_agent_hold, incarnation, 1),
+	VCKPT_F_UINT(struct vckpt_agent_hold, token, 1),
+	VCKPT_F_UINT(struct vckpt_agent_hold, expiry_ns, 1),
+	VCKPT_F_UINT(struct vckpt_agent_hold, quiet_ns, 1),
+	VCKPT_F_STR(struct vckpt_agent_hold, gate, 1),
+	VCKPT_F_LIST(struct vckpt_agent_hold, peers, 1, &vckpt_agent_peer_type),
+};
+const struct vckpt_type vckpt_agent_hold_type = VCKPT_TYPE(vckpt_agent_hold, hold_fields);
+
+static const struct vckpt_field loud_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_loud, pid, 1),
+	VCKPT_F_UINT(struct vckpt_agent_loud, rank_plus1, 1),
+	VCKPT_F_STR(struct vckpt_agent_loud, peer, 1),
+	VCKPT_F_UINT(struct vckpt_agent_loud, bytes, 1),
+	VCKPT_F_STR(struct vckpt_agent_loud, what, 1),
+};
+const struct vckpt_type vckpt_agent_loud_type = VCKPT_TYPE(vckpt_agent_loud, loud_fields);
+
+static const struct vckpt_field quiet_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_quiet, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_quiet, code, 1),
+	VCKPT_F_STR(struct vckpt_agent_quiet, gate, 1),
+	VCKPT_F_UINT(struct vckpt_agent_quiet, took_ns, 1),
+	VCKPT_F_UINT(struct vckpt_agent_quiet, held, 1),
+	VCKPT_F_LIST(struct vckpt_agent_quiet, loud, 1, &vckpt_agent_loud_type),
+	VCKPT_F_STR(struct vckpt_agent_quiet, text, 1),
+};
+const struct vckpt_type vckpt_agent_quiet_type = VCKPT_TYPE(vckpt_agent_quiet, quiet_fields);
+
+#define TCP_FIELDS(s)                                                                              \
+	VCKPT_F_UINT(s, tcp.out_segs, 1), VCKPT_F_UINT(s, tcp.retrans_segs, 1),                    \
+		VCKPT_F_UINT(s, tcp.timeouts, 1), VCKPT_F_UINT(s, tcp.spurious_rtos, 1),           \
+		VCKPT_F_UINT(s, tcp.dsack_received, 1), VCKPT_F_UINT(s, tcp.lost, 1),              \
+		VCKPT_F_UINT(s, tcp.probes, 1)
+
+static const struct vckpt_field released_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_released, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_released, code, 1),
+	VCKPT_F_UINT(struct vckpt_agent_released, held_ns, 1),
+	VCKPT_F_UINT(struct vckpt_agent_released, backlog, 1),
+	VCKPT_F_UINT(struct vckpt_agent_released, drops, 1),
+	TCP_FIELDS(struct vckpt_agent_released),
+	VCKPT_F_STR(struct vckpt_agent_released, text, 1),
+};
+const struct vckpt_type vckpt_agent_released_type =
+	VCKPT_TYPE(vckpt_agent_released, released_fields);
+
+static const struct vckpt_field restored_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_restored, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_restored, epoch, 1),
+	VCKPT_F_UINT(struct vckpt_agent_restored, incarnation, 1),
+	VCKPT_F_UINT(struct vckpt_agent_restored, wallclock, 1),
+	VCKPT_F_BLOB(struct vckpt_agent_restored, seed, 1),
+	VCKPT_F_LIST(struct vckpt_agent_restored, peers, 1, &vckpt_agent_peer_type),
+};
+const struct vckpt_type vckpt_agent_restored_type =
+	VCKPT_TYPE(vckpt_agent_restored, restored_fields);
+
+static const struct vckpt_field finding_fields[] = {
+	VCKPT_F_STR(struct vckpt_finding, id, 1),     VCKPT_F_UINT(struct vckpt_finding, level, 1),
+	VCKPT_F_STR(struct vckpt_finding, object, 1), VCKPT_F_STR(struct vckpt_finding, text, 1),
+	VCKPT_F_STR(struct vckpt_finding, cure, 1),
+};
+const struct vckpt_type vckpt_finding_type = VCKPT_TYPE(vckpt_finding, finding_fields);
+
+static const struct vckpt_field process_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_process, pid, 1),
+	VCKPT_F_UINT(struct vckpt_agent_process, rank_plus1, 1),
+	VCKPT_F_UINT(struct vckpt_agent_process, job_size, 1),
+	VCKPT_F_UINT(struct vckpt_agent_process, gated, 1),
+	VCKPT_F_STR(struct vckpt_agent_process, job, 1),
+	VCKPT_F_STR(struct vckpt_agent_process, program, 1),
+};
+const struct vckpt_type vckpt_agent_process_type = VCKPT_TYPE(vckpt_agent_process, process_fields);
+
+static const struct vckpt_field findings_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_findings, seq, 1),
+	VCKPT_F_LIST(struct vckpt_agent_findings, findings, 1, &vckpt_finding_type),
+	VCKPT_F_LIST(struct vckpt_agent_findings, processes, 1, &vckpt_agent_process_type),
+	TCP_FIELDS(struct vckpt_agent_findings),
+};
+const struct vckpt_type vckpt_agent_findings_type =
+	VCKPT_TYPE(vckpt_agent_findings, findings_fields);

@@ -1,0 +1,169 @@
+/*
+ * wire/agent_msg.h: what a host (vckptd) and the agent in a guest say to each other on the
+ * virtio-serial port org.vckpt.0.  The host asks, the agent answers; every answer carries the `seq`
+ * of its question. Frames: wire/frame.h, not strict, nonce chosen by the host in HELLO.  Times that
+ * cross the port are durations or instants of the *guest's* CLOCK_MONOTONIC, as said at each.
+ */
+#ifndef VCKPT_WIRE_AGENT_MSG_H
+#define VCKPT_WIRE_AGENT_MSG_H
+
+#include "wire/codec.h"
+
+#define VCKPT_AGENT_PORT      "org.vckpt.0"
+#define VCKPT_AGENT_LOWEST    1
+#define VCKPT_AGENT_HIGHEST   1
+#define VCKPT_AGENT_FRAME_MAX 65536
+
+/* Numbers are never reused. */
+enum vckpt_agent_msg {
+	VCKPT_AGENT_HELLO = 1,   /* host: opens a session; struct vckpt_agent_hello */
+	VCKPT_AGENT_WELCOME = 2, /* agent: vckpt_agent_welcome */
+	VCKPT_AGENT_PREPARE = 3, /* host: vckpt_agent_ask */
+	VCKPT_AGENT_READY =
+		4, /* agent: vckpt_agent_reply; code VCKPT_ENOTNOW = "not now", detail says why */
+	VCKPT_AGENT_HOLD = 5,     /* host: vckpt_agent_hold */
+	VCKPT_AGENT_QUIET = 6,    /* agent: vckpt_agent_quiet, also when it did not become quiet */
+	VCKPT_AGENT_RELEASE = 7,  /* host: vckpt_agent_ask */
+	VCKPT_AGENT_RELEASED = 8, /* agent: vckpt_agent_released */
+	VCKPT_AGENT_RESTORED =
+		9, /* host: vckpt_agent_restored, after a restart, instead of RELEASE */
+	VCKPT_AGENT_AWAKE = 10,   /* agent: vckpt_agent_reply */
+	VCKPT_AGENT_INQUIRE = 11, /* host: vckpt_agent_ask */
+	VCKPT_AGENT_FINDINGS = 12 /* agent: vckpt_agent_findings */
+};
+
+struct vckpt_agent_hello {
+	uint32_t seq;
+	uint16_t lowest, highest; /* versions the host speaks */
+	char cluster[65], guest[65];
+};
+
+struct vckpt_agent_welcome {
+	uint32_t seq;
+	uint16_t version; /* the highest both speak; 0: none, see text */
+	char gates[64]; /* makes that can be had here, best first, space between: "nic-plug socket"
+			 */
+	char agent[32]; /* vckpt version of the agent */
+	char boot_id[40];
+	uint32_t generation;  /* of the control page: how many agents this boot has seen */
+	uint32_t incarnation; /* as the guest knows it */
+	uint32_t processes;   /* attached at the moment */
+	char text[256];       /* why version is 0 */
+};
+
+/* PREPARE, RELEASE, INQUIRE */
+struct vckpt_agent_ask {
+	uint32_t seq;
+	uint64_t epoch;
+	uint32_t incarnation;
+};
+
+struct vckpt_agent_reply {
+	uint32_t seq;
+	uint16_t code;     /* enum vckpt_code */
+	uint64_t retry_ns; /* VCKPT_ENOTNOW: ask again after this long, 0 unknown */
+	char text[480];
+};
+
+/* A neighbour: a NIC of another guest of the cluster that shares a network with NIC `own` of this
+ * one. */
+struct vckpt_agent_peer {
+	uint8_t own[6];
+	uint8_t mac[6];
+	char guest[65];
+};
+
+struct vckpt_agent_hold {
+	uint32_t seq;
+	uint64_t epoch;
+	uint32_t incarnation;
+	uint32_t token;     /* of this hold; marker frames carry it */
+	uint64_t expiry_ns; /* duration from receipt after which the hold is over by itself */
+	uint64_t quiet_ns;  /* duration after which "not quiet" is answered; still held then */
+	char gate[16];      /* "nic-plug", "socket", "none" or "" for the agent's first choice */
+	struct vckpt_list peers; /* struct vckpt_agent_peer */
+};
+
+/* Who is not held, or not quiet. */
+struct vckpt_agent_loud {
+	uint32_t pid;
+	int32_t rank_plus1; /* 0: not a rank */
+	char peer[64];      /* "10.0.0.2:1024", or the guest whose marker did not come */
+	uint64_t bytes;     /* still queued */
+	char what[64];      /* "send queue", "inside send", "not gated", "marker" */
+};
+
+struct vckpt_agent_quiet {
+	uint32_t seq;
+	uint16_t code; /* VCKPT_OK quiet, VCKPT_ETIME not, VCKPT_EREFUSED gate not to be had, ... */
+	char gate[16]; /* the make that holds */
+	uint64_t took_ns; /* receipt of HOLD to quiet */
+	uint32_t held;    /* processes (socket) or NICs (nic-plug) held */
+	struct vckpt_list
+		loud; /* struct vckpt_agent_loud, the first 32; "not gated" ones even when quiet */
+	char text[256];
+};
+
+/* The guest's own network counters, to tell what a hold or a restart cost. */
+struct vckpt_agent_tcp {
+	uint64_t out_segs, retrans_segs, timeouts, spurious_rtos, dsack_received, lost, probes;
+};
+
+struct vckpt_agent_released {
+	uint32_t seq;
+	uint16_t code; /* VCKPT_ETIME: the hold had expired before */
+	uint64_t held_ns;
+	uint64_t backlog; /* bytes that waited in the gate */
+	uint64_t drops;
+	struct vckpt_agent_tcp tcp;
+	char text[256];
+};
+
+struct vckpt_agent_restored {
+	uint32_t seq;
+	uint64_t epoch;
+	uint32_t incarnation;
+	uint64_t wallclock;      /* the host's, ns since 1970 */
+	struct vckpt_blob seed;  /* fresh randomness, 32..256 bytes */
+	struct vckpt_list peers; /* struct vckpt_agent_peer */
+};
+
+enum vckpt_finding_level {
+	VCKPT_FINDING_OK,
+	VCKPT_FINDING_NOTE,
+	VCKPT_FINDING_WARN,
+	VCKPT_FINDING_BAD
+};
+
+/* One thing looked at, for `vckpt doctor` and the record of an epoch. */
+struct vckpt_finding {
+	char id[32]; /* "component", "outside-connection", "network-file", "launcher" ... stable */
+	uint8_t level;
+	char object[96];
+	char text[256];
+	char cure[256];
+};
+
+/* A process that attached itself. */
+struct vckpt_agent_process {
+	uint32_t pid;
+	int32_t rank_plus1;
+	uint32_t job_size;
+	uint8_t gated;
+	char job[64];
+	char program[64];
+};
+
+struct vckpt_agent_findings {
+	uint32_t seq;
+	struct vckpt_list findings;  /* struct vckpt_finding */
+	struct vckpt_list processes; /* struct vckpt_agent_process */
+	struct vckpt_agent_tcp tcp;
+};
+
+extern const struct vckpt_type vckpt_agent_hello_type, vckpt_agent_welcome_type,
+	vckpt_agent_ask_type, vckpt_agent_reply_type, vckpt_agent_hold_type, vckpt_agent_quiet_type,
+	vckpt_agent_released_type, vckpt_agent_restored_type, vckpt_agent_findings_type,
+	vckpt_agent_peer_type, vckpt_agent_loud_type, vckpt_finding_type, vckpt_agent_process_type;
+
+#endif

@@ -1,0 +1,125 @@
+/*
+ * wire/host_msg.h: what a coordinator asks of a host, and what the host tells it.
+ *
+ * These structs are also the arguments of host/host.h: a host on this machine takes them as they
+ * are, one elsewhere gets them as frames (wire/frame.h, strict) over whatever byte stream a
+ * launcher gives. Each request has exactly one REPLY with its `seq`.  PROGRESS, CAPTURED and LOST
+ * come unasked. Requests for one guest are done in the order they came; those of different guests
+ * side by side.
+ */
+#ifndef VCKPT_WIRE_HOST_MSG_H
+#define VCKPT_WIRE_HOST_MSG_H
+
+#include "wire/agent_msg.h"
+#include "wire/codec.h"
+
+#define VCKPT_HOST_LOWEST    1
+#define VCKPT_HOST_HIGHEST   1
+#define VCKPT_HOST_FRAME_MAX (16u << 20)
+
+#define VCKPT_NAME_MAX 65   /* cluster and guest names, with NUL */
+#define VCKPT_PATH_MAX 1024 /* store path, with NUL */
+
+/* Frame types. */
+enum vckpt_host_msg {
+	VCKPT_HOST_HELLO = 1,   /* coordinator, first of all; vckpt_host_hello */
+	VCKPT_HOST_WELCOME = 2, /* host; vckpt_host_welcome */
+	VCKPT_HOST_REQUEST = 3, /* vckpt_host_request */
+	VCKPT_HOST_EVENT = 4    /* vckpt_host_event */
+};
+
+struct vckpt_host_hello {
+	uint16_t lowest, highest;
+	char who[128]; /* "vckpt checkpoint, pid 4711, user root": for the record and for refusals
+			*/
+};
+
+struct vckpt_host_welcome {
+	uint16_t version; /* 0: refused, see text */
+	uint32_t pid;     /* of vckptd */
+	char host[256];
+	char release[32]; /* vckpt's version there */
+	char text[256];
+};
+
+/*
+ * What can be asked.  Numbers are never reused.  All are about one guest unless "host" is said.
+ * The requests of an epoch carry (epoch, incarnation); a host that has seen a newer pair for the
+ * cluster refuses (VCKPT_EREFUSED): an old coordinator has woken up.
+ */
+enum vckpt_host_op {
+	VCKPT_OP_OPEN =
+		1, /* host: this session works on `cluster` in `store`; EBUSY names who has it */
+	VCKPT_OP_SURVEY = 2, /* detail: what the domain is and has (docs/host-protocol.md, "survey") */
+	VCKPT_OP_ADOPT =
+		3, /* make the domain fit: channel, no autostart; detail: what was changed */
+	VCKPT_OP_DOCTOR = 4,  /* detail: findings; guest "" = the host itself */
+	VCKPT_OP_PREPARE = 5, /* engine made ready, agent asked; ENOTNOW with retry in detail */
+	VCKPT_OP_HOLD =
+		6, /* gate closed and quiet; ETIME = held but not quiet; detail: who was loud */
+	VCKPT_OP_PAUSE = 7, /* vCPUs stand still, confirmed */
+	VCKPT_OP_CUT =
+		8, /* capture begun; reply when the device state is taken; CAPTURED follows */
+	VCKPT_OP_RUN = 9,        /* vCPUs run again, confirmed; "already running" is success */
+	VCKPT_OP_RELEASE = 10,   /* gate opened */
+	VCKPT_OP_COMMITTED = 11, /* the epoch is in the catalogue: forget how to undo it */
+	VCKPT_OP_ABORT = 12, /* whatever of an epoch is under way: undone; guest runs, gate open, no
+				capture */
+	VCKPT_OP_RESTORE = 13, /* rebuilt from (epoch), paused, every page verified */
+	VCKPT_OP_WAKE = 14,    /* run, tell the agent RESTORED, gate open */
+	VCKPT_OP_DESTROY = 15, /* the domain is gone; fine if it was */
+	VCKPT_OP_STATUS = 16   /* as SURVEY but cheap: state only */
+};
+
+enum vckpt_host_event_kind {
+	VCKPT_EVENT_REPLY = 1,    /* the one answer to request `seq` */
+	VCKPT_EVENT_PROGRESS = 2, /* done of total bytes of a capture or a restore */
+	VCKPT_EVENT_CAPTURED =
+		3, /* a capture is whole and on stable storage; detail: the store's receipt */
+	VCKPT_EVENT_LOST =
+		4 /* the guest or its capture failed while nobody was asking; text says how */
+};
+
+struct vckpt_host_request {
+	uint32_t seq;
+	uint16_t op; /* enum vckpt_host_op */
+	char cluster[VCKPT_NAME_MAX];
+	char guest[VCKPT_NAME_MAX];
+	char domain[256];       /* libvirt's name of the guest's domain */
+	uint64_t epoch, parent; /* parent: epoch whose pages may be referred to; 0 none */
+	uint32_t incarnation;
+	uint64_t timeout_ns;        /* for this request; 0: the host's own default */
+	uint64_t expiry_ns;         /* HOLD: the gate opens by itself after this */
+	uint32_t token;             /* HOLD: of the marker frames, the same for all guests */
+	char gate[16];              /* HOLD: wanted make, "" any, "none" no hold */
+	char engine[16];            /* PREPARE, RESTORE: wanted engine, "" any */
+	char codec[16];             /* PREPARE: "lz4", "zstd", "none", "" default */
+	int32_t level;              /* of the codec; 0 default.  Travels as its two's complement */
+	char store[VCKPT_PATH_MAX]; /* OPEN */
+	char attempt[40]; /* PREPARE..: the coordinator's lease id, names the attempt in the store
+			   */
+	struct vckpt_list peers; /* HOLD, WAKE: struct vckpt_agent_peer */
+};
+
+struct vckpt_host_event {
+	uint32_t seq;
+	uint16_t kind; /* enum vckpt_host_event_kind */
+	uint16_t op;   /* of the request */
+	char guest[VCKPT_NAME_MAX];
+	uint16_t code; /* enum vckpt_code */
+	int32_t sys;
+	char text[480];
+	uint64_t began_ns,
+		ended_ns; /* host's CLOCK_MONOTONIC: the work itself, without the way here */
+	uint64_t stop_ns,
+		run_ns;       /* host's CLOCK_MONOTONIC of QEMU's STOP/RESUME events, 0 unknown */
+	uint64_t done, total; /* PROGRESS: bytes */
+	struct vckpt_blob detail; /* JSON text, or empty */
+};
+
+extern const struct vckpt_type vckpt_host_hello_type, vckpt_host_welcome_type,
+	vckpt_host_request_type, vckpt_host_event_type;
+
+const char *vckpt_host_op_name(unsigned op);
+
+#endif
