@@ -1,0 +1,34 @@
+/*
+ * store/blob.h: the container of map, device and xml files.  Internal to the store.
+ * A 48-byte header with its own format number and digest, then the (compressed) bytes.
+ */
+#ifndef VCKPT_STORE_BLOB_H
+#define VCKPT_STORE_BLOB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "store/catalogue.h"
+
+#define VCKPT_BLOB_FORMAT 1
+#define VCKPT_BLOB_HEADER 48
+#define VCKPT_BLOB_MAP    "VCKPTMAP"
+#define VCKPT_BLOB_DEVICE "VCKPTDEV"
+#define VCKPT_BLOB_XML    "VCKPTXML"
+
+/* Makes the file `path` (which must not exist) from `data`, 0600, fsynced; *out is what it is.
+ * On failure nothing is left behind. */
+int vckpt_blob_write(const char *path, const char *magic, const void *data, size_t len,
+		     struct vckpt_store_file *out, struct vckpt_error *err);
+
+/* Reads, compares with what the catalogue says, checks, expands; *data is malloc'ed, one NUL
+ * added, the caller frees it. */
+int vckpt_blob_read(const char *path, const char *magic, const struct vckpt_store_file *want,
+		    char **data, size_t *len, struct vckpt_error *err);
+
+/* The decoder alone. */
+int vckpt_blob_decode(const void *file, size_t file_len, const char *magic, const char *path,
+		      char **data, size_t *len, struct vckpt_error *err);
+
+#endif

@@ -1,0 +1,159 @@
+#include "store/block.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "store/bytes.h"
+
+#define PACK_MAGIC  "VCKPTPAK"
+#define BLOCK_MAGIC "VBLK"
+#define SIGNED_HEAD (VCKPT_BLOCK_HEADER - VCKPT_DIGEST_BYTES)
+
+void vckpt_pack_header(uint8_t out[VCKPT_PACK_HEADER], const uint8_t uuid[16], uint64_t epoch)
+{
+	struct vckpt_digest d;
+	uint8_t *p = out;
+
+	p = put_bytes(p, PACK_MAGIC, 8);
+	p = put_u16(p, VCKPT_PACK_FORMAT);
+	p = put_u16(p, 0);
+	p = put_u32(p, VCKPT_PAGE);
+	p = put_bytes(p, uuid, 16);
+	p = put_u64(p, epoch);
+	p = put_u64(p, 0);
+	vckpt_digest_of(&d, out, 48, NULL, 0);
+	put_bytes(p, d.b, sizeof(d.b));
+}
+
+int vckpt_pack_header_check(const uint8_t in[VCKPT_PACK_HEADER], const uint8_t uuid[16],
+			    uint64_t epoch, const char *path, struct vckpt_error *err)
+{
+	uint8_t want[VCKPT_PACK_HEADER];
+
+	vckpt_pack_header(want, uuid, epoch);
+	if (memcmp(in, want, sizeof(want)) == 0)
+		return 0;
+	if (memcmp(in, want, 8) == 0 && (in[8] << 8 | in[9]) > VCKPT_PACK_FORMAT)
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "%s has format %u and this vckpt reads formats up to %u", path,
+				  (unsigned)(in[8] << 8 | in[9]), VCKPT_PACK_FORMAT);
+	return vckpt_fail(err, VCKPT_EDAMAGED,
+			  "%s is damaged: its header is not that of a pack of this store and epoch",
+			  path);
+}
+
+const void *vckpt_block_encode(struct vckpt_codec_work *w, enum vckpt_codec codec, int level,
+			       uint32_t number, const void *raw, unsigned pages, void *room,
+			       uint8_t header[VCKPT_BLOCK_HEADER], struct vckpt_block_ref *ref)
+{
+	size_t n = (size_t)pages * VCKPT_PAGE;
+	size_t got = vckpt_codec_compress(w, codec, level, raw, n, room);
+	const void *bytes = got ? room : raw;
+	uint8_t *p = header;
+
+	ref->codec = got ? (uint8_t)codec : VCKPT_CODEC_NONE;
+	ref->pages = (uint16_t)pages;
+	ref->stored = (uint32_t)(got ? got : n);
+	p = put_bytes(p, BLOCK_MAGIC, 4);
+	p = put_u8(p, ref->codec);
+	p = put_u8(p, 0);
+	p = put_u16(p, ref->pages);
+	p = put_u32(p, number);
+	p = put_u32(p, (uint32_t)n);
+	p = put_u32(p, ref->stored);
+	p = put_u32(p, 0);
+	vckpt_digest_of(&ref->digest, header, SIGNED_HEAD, bytes, ref->stored);
+	put_bytes(p, ref->digest.b, sizeof(ref->digest.b));
+	return bytes;
+}
+
+const char *vckpt_block_header(const uint8_t header[VCKPT_BLOCK_HEADER], uint32_t *number,
+			       struct vckpt_block_ref *ref)
+{
+	struct cursor c = {header, VCKPT_BLOCK_HEADER, false};
+	uint8_t zero8;
+	uint32_t raw, zero32;
+
+	if (memcmp(get_bytes(&c, 4), BLOCK_MAGIC, 4) != 0)
+		return "no block begins here";
+	ref->codec = get_u8(&c);
+	zero8 = get_u8(&c);
+	ref->pages = get_u16(&c);
+	*number = get_u32(&c);
+	raw = get_u32(&c);
+	ref->stored = get_u32(&c);
+	zero32 = get_u32(&c);
+	memcpy(ref->digest.b, get_bytes(&c, VCKPT_DIGEST_BYTES), VCKPT_DIGEST_BYTES);
+	if (ref->pages < 1 || ref->pages > VCKPT_BLOCK_PAGES || ref->codec > VCKPT_CODEC_ZSTD ||
+	    zero8 || zero32 || raw != ref->pages * VCKPT_PAGE || ref->stored < 1 ||
+	    ref->stored > raw || (ref->codec == VCKPT_CODEC_NONE && ref->stored != raw))
+		return "impossible block header";
+	return NULL;
+}
+
+const char *vckpt_block_decode(struct vckpt_codec_work *w, const uint8_t *block, size_t len,
+			       const struct vckpt_block_ref *want, void *raw)
+{
+	struct vckpt_block_ref is;
+	struct vckpt_digest digest;
+	const char *why;
+	uint32_t number;
+
+	if (len < VCKPT_BLOCK_HEADER)
+		return "the block is cut short";
+	why = vckpt_block_header(block, &number, &is);
+	if (why)
+		return why;
+	if (want && (is.codec != want->codec || is.pages != want->pages ||
+		     is.stored != want->stored || !vckpt_digest_equal(&is.digest, &want->digest)))
+		return "another block lies here than the map says";
+	if (len != VCKPT_BLOCK_HEADER + (size_t)is.stored)
+		return "the block is cut short";
+	vckpt_digest_of(&digest, block, SIGNED_HEAD, block + VCKPT_BLOCK_HEADER, is.stored);
+	if (!vckpt_digest_equal(&digest, &is.digest))
+		return "the checksum does not match";
+	if (vckpt_codec_expand(w, is.codec, block + VCKPT_BLOCK_HEADER, is.stored, raw,
+			       (size_t)is.pages * VCKPT_PAGE) < 0)
+		return "the block does not expand";
+	return NULL;
+}
+
+int vckpt_pread_full(int fd, void *data, size_t len, uint64_t offset, const char *path,
+		     struct vckpt_error *err)
+{
+	char *p = data;
+
+	while (len > 0) {
+		ssize_t n = pread(fd, p, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return vckpt_fail_errno(err, "cannot read %s", path);
+		if (n == 0)
+			return vckpt_fail(err, VCKPT_EDAMAGED,
+					  "%s is damaged: it ends at byte %llu, more was there",
+					  path, (unsigned long long)offset);
+		p += n;
+		offset += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int vckpt_block_read(struct vckpt_codec_work *w, int fd, const char *path,
+		     const struct vckpt_block_ref *ref, uint8_t *room, void *raw,
+		     struct vckpt_error *err)
+{
+	size_t len = VCKPT_BLOCK_HEADER + (size_t)ref->stored;
+	const char *why;
+
+	if (vckpt_pread_full(fd, room, len, ref->offset, path, err) < 0)
+		return -1;
+	why = vckpt_block_decode(w, room, len, ref, raw);
+	if (why)
+		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is damaged: block at byte %llu: %s",
+				  path, (unsigned long long)ref->offset, why);
+	return 0;
+}

@@ -1,0 +1,494 @@
+#include "store/capture.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "store/blob.h"
+#include "store/bytes.h"
+#include "store/layout.h"
+#include "store/map.h"
+#include "store/packer.h"
+
+/* Only in memory: a page in a block that this capture wrote; on disk it is VCKPT_PAGE_STORED. */
+#define OWN           3
+#define NONE          UINT32_MAX
+#define MAX_DEVICE    ((size_t)1 << 30)
+#define MAX_PART_NAME 255
+
+struct vckpt_store_capture {
+	const struct vckpt_store *store;
+	char cluster[VCKPT_NAME_SIZE];
+	uint64_t epoch;
+	char dir[PATH_MAX], pack_path[PATH_MAX], map_path[PATH_MAX], device_path[PATH_MAX],
+		xml_path[PATH_MAX];
+	struct vckpt_map parent; /* empty without one */
+	struct vckpt_map map;    /* blocks and packs only at the end */
+	bool have_blocks;
+	struct vckpt_packer *packer;
+	struct vckpt_error error; /* sticky, of this thread */
+	atomic_uint_fast64_t bytes_in;
+	uint8_t *device;
+	size_t device_len;
+	uint32_t device_parts;
+	char *xml;
+	size_t xml_len;
+	bool made[3]; /* map, device, xml exist */
+};
+
+static int keep(struct vckpt_store_capture *c, const struct vckpt_error *why,
+		struct vckpt_error *err)
+{
+	if (!c->error.code)
+		c->error = *why;
+	if (err)
+		*err = c->error;
+	return -1;
+}
+
+static int open_parent(struct vckpt_store_capture *c, const char *guest, uint64_t parent,
+		       struct vckpt_error *err)
+{
+	vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
+
+	if (vckpt_catalogue_get(c->store, c->cluster, parent, &e, err) < 0)
+		return -1;
+	for (size_t i = 0; i < e.n_guests; i++)
+		if (strcmp(e.guests[i].guest, guest) == 0)
+			return vckpt_map_read(c->store, c->cluster, parent, &e.guests[i],
+					      &c->parent, err);
+	return vckpt_fail(err, VCKPT_ENOTFOUND,
+			  "epoch %" PRIu64 " of cluster %s has no guest %s to build upon", parent,
+			  c->cluster, guest);
+}
+
+static int set_paths(struct vckpt_store_capture *c, const char *guest, struct vckpt_error *err)
+{
+	struct stat st;
+
+	if (vckpt_entry_path(c->store, c->cluster, c->epoch, c->dir, err) < 0)
+		return -1;
+	if (stat(c->dir, &st) == 0)
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "epoch %" PRIu64 " of cluster %s is committed already", c->epoch,
+				  c->cluster);
+	if (vckpt_data_dir(c->store, c->cluster, c->epoch, c->dir, err) < 0 ||
+	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "pack", c->pack_path, err) < 0 ||
+	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "map", c->map_path, err) < 0 ||
+	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "device", c->device_path, err) <
+		    0 ||
+	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "xml", c->xml_path, err) < 0)
+		return -1;
+	if (stat(c->dir, &st) < 0)
+		return vckpt_fail(err, VCKPT_ENOTFOUND,
+				  "epoch %" PRIu64 " of cluster %s was not begun in store %s",
+				  c->epoch, c->cluster, vckpt_store_path(c->store));
+	return 0;
+}
+
+static int check_options(const struct vckpt_capture_options *o, uint64_t epoch,
+			 struct vckpt_error *err)
+{
+	if ((unsigned)o->codec > VCKPT_CODEC_ZSTD || o->level < 0 || o->level > 22)
+		return vckpt_fail(err, VCKPT_EUSAGE, "no such codec or level (1 to 22)");
+	if (o->parent && o->parent >= epoch)
+		return vckpt_fail(err, VCKPT_EUSAGE,
+				  "epoch %" PRIu64 " cannot build upon epoch %" PRIu64, epoch,
+				  o->parent);
+	return 0;
+}
+
+struct vckpt_store_capture *vckpt_capture_begin(const struct vckpt_store *store,
+						const char *cluster, uint64_t epoch,
+						const char *guest,
+						const struct vckpt_capture_options *o,
+						struct vckpt_error *err)
+{
+	struct vckpt_store_capture *c;
+
+	if (check_options(o, epoch, err) < 0 ||
+	    vckpt_store_check_name("cluster", cluster, err) < 0 ||
+	    vckpt_store_check_name("guest", guest, err) < 0)
+		return NULL;
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		vckpt_fail_errno(err, "no memory");
+		return NULL;
+	}
+	c->store = store;
+	c->epoch = c->map.epoch = epoch;
+	snprintf(c->cluster, sizeof(c->cluster), "%s", cluster);
+	snprintf(c->map.guest, sizeof(c->map.guest), "%s", guest);
+	if (set_paths(c, guest, err) == 0 &&
+	    (!o->parent || open_parent(c, guest, o->parent, err) == 0))
+		c->packer = vckpt_packer_start(c->pack_path, vckpt_store_uuid_bytes(store), epoch,
+					       o->codec, o->level, o->threads, err);
+	if (c->packer)
+		return c;
+	vckpt_capture_free(c);
+	return NULL;
+}
+
+static void inherit(struct vckpt_store_capture *c)
+{
+	const struct vckpt_map *from = &c->parent;
+	struct vckpt_map *to = &c->map;
+
+	for (uint32_t i = 0; i < to->n_ram; i++) {
+		for (uint32_t k = 0; k < from->n_ram; k++) {
+			uint64_t n = to->first[i + 1] - to->first[i];
+			uint64_t m = from->first[k + 1] - from->first[k];
+
+			if (strcmp(to->ram[i].name, from->ram[k].name) != 0)
+				continue;
+			memcpy(to->entries + to->first[i], from->entries + from->first[k],
+			       (n < m ? n : m) * sizeof(*to->entries));
+		}
+	}
+}
+
+int vckpt_capture_set_blocks(struct vckpt_store_capture *c, const struct vckpt_store_block *blocks,
+			     size_t n, struct vckpt_error *err)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+
+	if (c->have_blocks)
+		vckpt_fail(&why, VCKPT_EUSAGE, "the RAM blocks of guest %s were given already",
+			   c->map.guest);
+	else
+		vckpt_map_set_ram(&c->map, blocks, n, &why);
+	if (why.code)
+		return keep(c, &why, err);
+	c->have_blocks = true;
+	inherit(c);
+	return 0;
+}
+
+static bool is_zero(const void *data)
+{
+	const uint64_t *w = data; /* pages come from 8-byte aligned buffers, or are copied below */
+
+	/* Nearly every page that is not zero shows it here. */
+	if (w[0] | w[63] | w[255] | w[511])
+		return false;
+	for (size_t i = 0; i < VCKPT_PAGE / 8; i += 8)
+		if (w[i] | w[i + 1] | w[i + 2] | w[i + 3] | w[i + 4] | w[i + 5] | w[i + 6] |
+		    w[i + 7])
+			return false;
+	return true;
+}
+
+/* The entry of a page, NULL if there is no such page or something failed before. */
+static uint64_t *entry(struct vckpt_store_capture *c, uint32_t block, uint64_t page,
+		       struct vckpt_error *err)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+
+	if (c->error.code) {
+		keep(c, &c->error, err);
+		return NULL;
+	}
+	if (!c->have_blocks || block >= c->map.n_ram ||
+	    page >= c->map.first[block + 1] - c->map.first[block]) {
+		vckpt_fail(&why, VCKPT_EUSAGE,
+			   "guest %s has no page %" PRIu64 " in RAM block %" PRIu32, c->map.guest,
+			   page, block);
+		keep(c, &why, err);
+		return NULL;
+	}
+	return &c->map.entries[c->map.first[block] + page];
+}
+
+int vckpt_capture_page(struct vckpt_store_capture *c, uint32_t block, uint64_t page,
+		       const void *data, struct vckpt_error *err)
+{
+	uint64_t *e = entry(c, block, page, err);
+	struct vckpt_error why;
+	uint64_t copy[VCKPT_PAGE / 8];
+	uint32_t in;
+	unsigned place;
+
+	if (!e)
+		return -1;
+	atomic_fetch_add_explicit(&c->bytes_in, VCKPT_PAGE, memory_order_relaxed);
+	if (data && (uintptr_t)data % 8)
+		data = memcpy(copy, data, sizeof(copy));
+	if (!data || is_zero(data)) {
+		*e = vckpt_entry(VCKPT_PAGE_ZERO, 0, 0);
+		return 0;
+	}
+	if (vckpt_packer_page(c->packer, data, &in, &place, &why) < 0)
+		return keep(c, &why, err);
+	*e = vckpt_entry(OWN, place, in);
+	return 0;
+}
+
+int vckpt_capture_forget_page(struct vckpt_store_capture *c, uint32_t block, uint64_t page,
+			      struct vckpt_error *err)
+{
+	uint64_t *e = entry(c, block, page, err);
+
+	if (!e)
+		return -1;
+	*e = vckpt_entry(VCKPT_PAGE_ABSENT, 0, 0);
+	return 0;
+}
+
+int vckpt_capture_device(struct vckpt_store_capture *c, const char *part, const void *data,
+			 size_t len, struct vckpt_error *err)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	size_t name = strlen(part);
+	uint8_t *p;
+
+	if (c->error.code)
+		return keep(c, &c->error, err);
+	if (name == 0 || name > MAX_PART_NAME || len > MAX_DEVICE - c->device_len) {
+		vckpt_fail(&why, VCKPT_EUSAGE, "device state %s of guest %s is too long", part,
+			   c->map.guest);
+		return keep(c, &why, err);
+	}
+	p = realloc(c->device, c->device_len + 9 + name + len);
+	if (!p) {
+		vckpt_fail_errno(&why, "no memory for device state of guest %s", c->map.guest);
+		return keep(c, &why, err);
+	}
+	c->device = p;
+	p = put_u8(p + c->device_len, (uint8_t)name);
+	p = put_bytes(p, part, name);
+	p = put_u64(p, len);
+	put_bytes(p, data, len);
+	c->device_len += 9 + name + len;
+	c->device_parts++;
+	return 0;
+}
+
+int vckpt_capture_xml(struct vckpt_store_capture *c, const char *xml, size_t len,
+		      struct vckpt_error *err)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	char *copy;
+
+	if (c->error.code)
+		return keep(c, &c->error, err);
+	copy = malloc(len + 1);
+	if (!copy) {
+		vckpt_fail_errno(&why, "no memory for the definition of guest %s", c->map.guest);
+		return keep(c, &why, err);
+	}
+	put_bytes((uint8_t *)copy, xml, len);
+	free(c->xml);
+	c->xml = copy;
+	c->xml_len = len;
+	return 0;
+}
+
+void vckpt_capture_progress(struct vckpt_store_capture *c, uint64_t *bytes_in, uint64_t *bytes_out)
+{
+	*bytes_in = atomic_load(&c->bytes_in);
+	*bytes_out = vckpt_packer_bytes(c->packer);
+}
+
+/* Which new number a block or pack got; NONE until a page needs it. */
+struct renumber {
+	uint32_t *own, *old, *packs;
+};
+
+static void renumber_clear(struct renumber *r)
+{
+	free(r->own);
+	free(r->old);
+	free(r->packs);
+}
+
+static uint32_t *all_none(size_t n)
+{
+	uint32_t *p = malloc((n + 1) * sizeof(*p));
+
+	if (p)
+		memset(p, 0xff, (n + 1) * sizeof(*p));
+	return p;
+}
+
+/* Puts block `from` at the end of the map's table, its pack too if it is new there. */
+static uint32_t adopt(struct vckpt_store_capture *c, struct renumber *r, bool own,
+		      const struct vckpt_block_ref *from)
+{
+	struct vckpt_map *m = &c->map;
+	struct vckpt_block_ref *to = &m->blocks[m->n_blocks];
+
+	*to = *from;
+	if (own) {
+		to->pack = 0;
+		return m->n_blocks++;
+	}
+	if (r->packs[from->pack] == NONE) {
+		m->packs[m->n_packs] = c->parent.packs[from->pack];
+		r->packs[from->pack] = m->n_packs++;
+	}
+	to->pack = r->packs[from->pack];
+	return m->n_blocks++;
+}
+
+static void count_and_number(struct vckpt_store_capture *c, struct renumber *r,
+			     const struct vckpt_block_ref *own, struct vckpt_receipt *out)
+{
+	struct vckpt_map *m = &c->map;
+
+	for (uint64_t i = 0; i < m->first[m->n_ram]; i++) {
+		uint64_t e = m->entries[i];
+		uint32_t b = vckpt_entry_block(e);
+		uint32_t *number;
+
+		switch (vckpt_entry_kind(e)) {
+		case VCKPT_PAGE_ABSENT:
+			out->pages_absent++;
+			continue;
+		case VCKPT_PAGE_ZERO:
+			out->pages_zero++;
+			continue;
+		case OWN:
+			out->pages_stored++;
+			number = &r->own[b];
+			if (*number == NONE)
+				*number = adopt(c, r, true, &own[b]);
+			break;
+		default:
+			out->pages_inherited++;
+			number = &r->old[b];
+			if (*number == NONE)
+				*number = adopt(c, r, false, &c->parent.blocks[b]);
+		}
+		m->entries[i] = vckpt_entry(VCKPT_PAGE_STORED, vckpt_entry_place(e), *number);
+	}
+}
+
+static int build_map(struct vckpt_store_capture *c, struct vckpt_receipt *out,
+		     struct vckpt_error *err)
+{
+	vckpt_auto(renumber_clear) struct renumber r = {0};
+	const struct vckpt_block_ref *own;
+	struct vckpt_map *m = &c->map;
+	uint32_t n_own;
+
+	own = vckpt_packer_blocks(c->packer, &n_own);
+	r.own = all_none(n_own);
+	r.old = all_none(c->parent.n_blocks);
+	r.packs = all_none(c->parent.n_packs);
+	m->blocks = calloc((size_t)n_own + c->parent.n_blocks + 1, sizeof(*m->blocks));
+	m->packs = calloc((size_t)c->parent.n_packs + 1, sizeof(*m->packs));
+	if (!r.own || !r.old || !r.packs || !m->blocks || !m->packs)
+		return vckpt_fail_errno(err, "no memory for the page map of guest %s", m->guest);
+	vckpt_pack_name(c->epoch, m->guest, m->packs[0].name);
+	m->packs[0].bytes = out->pack.bytes;
+	m->packs[0].digest = out->pack.digest;
+	m->n_packs = 1;
+	count_and_number(c, &r, own, out);
+	return 0;
+}
+
+static int list_needs(const struct vckpt_map *m, struct vckpt_receipt *out, struct vckpt_error *err)
+{
+	out->needs = calloc(m->n_packs, sizeof(*out->needs));
+	for (uint32_t i = 0; out->needs && i < m->n_packs; i++) {
+		out->needs[i] = strdup(m->packs[i].name);
+		if (!out->needs[i])
+			break;
+		out->n_needs++;
+	}
+	if (out->n_needs == m->n_packs)
+		return 0;
+	return vckpt_fail_errno(err, "no memory for the receipt of guest %s", m->guest);
+}
+
+static int write_device(struct vckpt_store_capture *c, struct vckpt_store_file *out,
+			struct vckpt_error *err)
+{
+	vckpt_autofree uint8_t *all = malloc(4 + c->device_len);
+
+	if (!all)
+		return vckpt_fail_errno(err, "no memory for %s", c->device_path);
+	put_bytes(put_u32(all, c->device_parts), c->device, c->device_len);
+	return vckpt_blob_write(c->device_path, VCKPT_BLOB_DEVICE, all, 4 + c->device_len, out,
+				err);
+}
+
+static int write_files(struct vckpt_store_capture *c, struct vckpt_receipt *out,
+		       struct vckpt_error *err)
+{
+	vckpt_autofree uint8_t *map = NULL;
+	size_t len;
+
+	if (vckpt_packer_finish(c->packer, &out->pack, err) < 0 || build_map(c, out, err) < 0 ||
+	    list_needs(&c->map, out, err) < 0 || vckpt_map_encode(&c->map, &map, &len, err) < 0 ||
+	    vckpt_blob_write(c->map_path, VCKPT_BLOB_MAP, map, len, &out->map, err) < 0)
+		return -1;
+	c->made[0] = true;
+	if (write_device(c, &out->device, err) < 0)
+		return -1;
+	c->made[1] = true;
+	if (vckpt_blob_write(c->xml_path, VCKPT_BLOB_XML, c->xml ? c->xml : "", c->xml_len,
+			     &out->xml, err) < 0)
+		return -1;
+	c->made[2] = true;
+	return vckpt_sync_dir(c->dir, err);
+}
+
+int vckpt_capture_finish(struct vckpt_store_capture *c, struct vckpt_receipt *receipt,
+			 struct vckpt_error *err)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+
+	memset(receipt, 0, sizeof(*receipt));
+	if (c->error.code)
+		return keep(c, &c->error, err);
+	if (!c->have_blocks)
+		vckpt_fail(&why, VCKPT_EUSAGE, "the RAM blocks of guest %s were never given",
+			   c->map.guest);
+	else
+		write_files(c, receipt, &why);
+	if (why.code) {
+		vckpt_receipt_clear(receipt);
+		return keep(c, &why, err);
+	}
+	snprintf(receipt->guest, sizeof(receipt->guest), "%s", c->map.guest);
+	receipt->ram_bytes = c->map.first[c->map.n_ram] * VCKPT_PAGE;
+	receipt->bytes_in = atomic_load(&c->bytes_in);
+	receipt->bytes_out = receipt->pack.bytes + receipt->map.bytes + receipt->device.bytes +
+			     receipt->xml.bytes;
+	return 0;
+}
+
+void vckpt_capture_abort(struct vckpt_store_capture *c)
+{
+	if (!c)
+		return;
+	if (c->made[0])
+		unlink(c->map_path);
+	if (c->made[1])
+		unlink(c->device_path);
+	if (c->made[2])
+		unlink(c->xml_path);
+	vckpt_packer_free(c->packer);
+	c->packer = NULL;
+	unlink(c->pack_path);
+	vckpt_capture_free(c);
+}
+
+void vckpt_capture_free(struct vckpt_store_capture *c)
+{
+	if (!c)
+		return;
+	vckpt_packer_free(c->packer);
+	vckpt_map_clear(&c->parent);
+	vckpt_map_clear(&c->map);
+	free(c->device);
+	free(c->xml);
+	free(c);
+}

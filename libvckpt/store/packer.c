@@ -1,0 +1,372 @@
+#include "store/packer.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+#define MAX_THREADS 64
+/* How much may be dirty in the page cache before the device is asked to begin. */
+#define WRITE_OUT ((uint64_t)8 << 20)
+
+struct buffer {
+	struct buffer *next;
+	uint32_t number;
+	unsigned pages;
+	uint8_t raw[VCKPT_BLOCK_RAW];
+};
+
+struct worker {
+	struct vckpt_packer *p;
+	pthread_t thread;
+	struct vckpt_codec_work work;
+	uint8_t *room;
+};
+
+struct vckpt_packer {
+	char path[PATH_MAX];
+	int fd;
+	enum vckpt_codec codec;
+	int level;
+
+	struct buffer *current; /* being filled */
+	uint32_t n_blocks;
+
+	/* `lock` guards the lists, `error` and `blocks` (the array, not what is in it) */
+	pthread_mutex_t lock;
+	pthread_cond_t work, room;
+	struct buffer *free, *first, **last;
+	unsigned busy;
+	bool closing;
+	struct vckpt_error error;
+	atomic_bool failed;
+	struct vckpt_block_ref *blocks;
+	size_t blocks_room;
+
+	/* `append` guards the end of the file */
+	pthread_mutex_t append;
+	atomic_uint_fast64_t offset;
+	uint64_t written_out;
+	struct vckpt_digest_state *digest;
+
+	struct worker *workers; /* at least one: without threads page() uses its work memory */
+	unsigned n_workers, n_threads;
+};
+
+static void keep_error(struct vckpt_packer *p, const struct vckpt_error *why)
+{
+	pthread_mutex_lock(&p->lock);
+	if (!atomic_load(&p->failed))
+		p->error = *why;
+	atomic_store(&p->failed, true);
+	pthread_cond_broadcast(&p->room);
+	pthread_mutex_unlock(&p->lock);
+}
+
+int vckpt_packer_failed(struct vckpt_packer *p, struct vckpt_error *err)
+{
+	if (!atomic_load_explicit(&p->failed, memory_order_relaxed))
+		return 0;
+	pthread_mutex_lock(&p->lock);
+	if (err)
+		*err = p->error;
+	pthread_mutex_unlock(&p->lock);
+	return -1;
+}
+
+static int append(struct vckpt_packer *p, const uint8_t header[VCKPT_BLOCK_HEADER],
+		  const void *bytes, struct vckpt_block_ref *ref, struct vckpt_error *err)
+{
+	uint64_t from = 0, till = 0;
+	int rc;
+
+	pthread_mutex_lock(&p->append);
+	ref->offset = p->offset;
+	rc = vckpt_write_full(p->fd, header, VCKPT_BLOCK_HEADER, p->path, err);
+	if (rc == 0)
+		rc = vckpt_write_full(p->fd, bytes, ref->stored, p->path, err);
+	if (rc == 0) {
+		vckpt_digest_add(p->digest, header, VCKPT_BLOCK_HEADER);
+		p->offset += VCKPT_BLOCK_HEADER + ref->stored;
+	}
+	if (p->offset - p->written_out >= WRITE_OUT) {
+		from = p->written_out;
+		till = p->written_out = p->offset;
+	}
+	pthread_mutex_unlock(&p->append);
+	if (till) /* a hint that spares the fsync at the end; where it is not known, no harm */
+		sync_file_range(p->fd, (off_t)from, (off_t)(till - from), SYNC_FILE_RANGE_WRITE);
+	return rc;
+}
+
+static void pack(struct vckpt_packer *p, struct worker *w, struct buffer *b)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	uint8_t header[VCKPT_BLOCK_HEADER];
+	struct vckpt_block_ref ref = {0};
+	const void *bytes;
+
+	if (atomic_load(&p->failed))
+		return;
+	bytes = vckpt_block_encode(&w->work, p->codec, p->level, b->number, b->raw, b->pages,
+				   w->room, header, &ref);
+	if (append(p, header, bytes, &ref, &why) < 0) {
+		keep_error(p, &why);
+		return;
+	}
+	pthread_mutex_lock(&p->lock);
+	p->blocks[b->number] = ref;
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	struct vckpt_packer *p = w->p;
+
+	pthread_mutex_lock(&p->lock);
+	for (;;) {
+		struct buffer *b = p->first;
+
+		if (!b && p->closing)
+			break;
+		if (!b) {
+			pthread_cond_wait(&p->work, &p->lock);
+			continue;
+		}
+		p->first = b->next;
+		if (!p->first)
+			p->last = &p->first;
+		p->busy++;
+		pthread_mutex_unlock(&p->lock);
+		pack(p, w, b);
+		pthread_mutex_lock(&p->lock);
+		p->busy--;
+		b->next = p->free;
+		p->free = b;
+		pthread_cond_broadcast(&p->room);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+static int start_threads(struct vckpt_packer *p, unsigned threads, struct vckpt_error *err)
+{
+	unsigned buffers = threads ? 2 * threads + 2 : 1;
+
+	p->n_workers = threads ? threads : 1;
+	p->workers = calloc(p->n_workers, sizeof(*p->workers));
+	if (!p->workers)
+		return vckpt_fail_errno(err, "no memory for %s", p->path);
+	for (unsigned i = 0; i < buffers; i++) {
+		struct buffer *b = malloc(sizeof(*b));
+
+		if (!b)
+			return vckpt_fail_errno(err, "no memory for %s", p->path);
+		b->next = p->free;
+		p->free = b;
+	}
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		p->workers[i].p = p;
+		p->workers[i].room = malloc(VCKPT_BLOCK_RAW);
+		if (!p->workers[i].room)
+			return vckpt_fail_errno(err, "no memory for %s", p->path);
+	}
+	for (; p->n_threads < threads; p->n_threads++) {
+		errno = pthread_create(&p->workers[p->n_threads].thread, NULL, worker_main,
+				       &p->workers[p->n_threads]);
+		if (errno)
+			return vckpt_fail_errno(err, "cannot start a thread for %s", p->path);
+	}
+	return 0;
+}
+
+struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16], uint64_t epoch,
+					enum vckpt_codec codec, int level, unsigned threads,
+					struct vckpt_error *err)
+{
+	uint8_t header[VCKPT_PACK_HEADER];
+	struct vckpt_packer *p = calloc(1, sizeof(*p));
+
+	if (!p) {
+		vckpt_fail_errno(err, "no memory for %s", path);
+		return NULL;
+	}
+	snprintf(p->path, sizeof(p->path), "%s", path);
+	p->codec = codec;
+	p->level = level ? level : 1;
+	p->last = &p->first;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_mutex_init(&p->append, NULL);
+	pthread_cond_init(&p->work, NULL);
+	pthread_cond_init(&p->room, NULL);
+	p->digest = vckpt_digest_begin();
+	p->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (p->fd < 0) {
+		vckpt_fail_errno(err, "cannot create %s", path);
+		goto undo;
+	}
+	vckpt_pack_header(header, uuid, epoch);
+	if (!p->digest) {
+		vckpt_fail_errno(err, "no memory for %s", path);
+		goto undo_file;
+	}
+	if (vckpt_write_full(p->fd, header, sizeof(header), path, err) < 0)
+		goto undo_file;
+	vckpt_digest_add(p->digest, header, sizeof(header));
+	p->offset = sizeof(header);
+	if (start_threads(p, threads < MAX_THREADS ? threads : MAX_THREADS, err) == 0)
+		return p;
+undo_file:
+	unlink(path);
+undo:
+	vckpt_packer_free(p);
+	return NULL;
+}
+
+/* Room for block number n_blocks, and an empty buffer for it. */
+static int next_buffer(struct vckpt_packer *p, struct vckpt_error *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&p->lock);
+	if (p->n_blocks == p->blocks_room) {
+		size_t more = p->blocks_room ? 2 * p->blocks_room : 1024;
+		void *grown = realloc(p->blocks, more * sizeof(*p->blocks));
+
+		if (grown) {
+			p->blocks = grown;
+			p->blocks_room = more;
+		} else {
+			rc = vckpt_fail_errno(err, "no memory for %s", p->path);
+		}
+	}
+	while (rc == 0 && !p->free && !atomic_load(&p->failed))
+		pthread_cond_wait(&p->room, &p->lock);
+	if (rc == 0 && atomic_load(&p->failed)) {
+		if (err)
+			*err = p->error;
+		rc = -1;
+	}
+	if (rc == 0) {
+		p->current = p->free;
+		p->free = p->current->next;
+		p->current->next = NULL;
+		p->current->pages = 0;
+		p->current->number = p->n_blocks++;
+	}
+	pthread_mutex_unlock(&p->lock);
+	return rc;
+}
+
+static void submit(struct vckpt_packer *p)
+{
+	struct buffer *b = p->current;
+
+	p->current = NULL;
+	if (p->n_threads == 0) {
+		pack(p, &p->workers[0], b);
+		b->next = p->free;
+		p->free = b;
+		return;
+	}
+	pthread_mutex_lock(&p->lock);
+	*p->last = b;
+	p->last = &b->next;
+	pthread_cond_signal(&p->work);
+	pthread_mutex_unlock(&p->lock);
+}
+
+int vckpt_packer_page(struct vckpt_packer *p, const void *data, uint32_t *block, unsigned *place,
+		      struct vckpt_error *err)
+{
+	struct buffer *b;
+
+	if (vckpt_packer_failed(p, err) < 0 || (!p->current && next_buffer(p, err) < 0))
+		return -1;
+	b = p->current;
+	memcpy(b->raw + (size_t)b->pages * VCKPT_PAGE, data, VCKPT_PAGE);
+	*block = b->number;
+	*place = b->pages++;
+	if (b->pages == VCKPT_BLOCK_PAGES)
+		submit(p);
+	return 0;
+}
+
+uint64_t vckpt_packer_bytes(struct vckpt_packer *p)
+{
+	return atomic_load(&p->offset);
+}
+
+int vckpt_packer_finish(struct vckpt_packer *p, struct vckpt_store_file *out,
+			struct vckpt_error *err)
+{
+	if (p->current)
+		submit(p);
+	pthread_mutex_lock(&p->lock);
+	while ((p->first || p->busy) && !atomic_load(&p->failed))
+		pthread_cond_wait(&p->room, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+	if (vckpt_packer_failed(p, err) < 0)
+		return -1;
+	if (fsync(p->fd) < 0)
+		return vckpt_fail_errno(err, "cannot sync %s", p->path);
+	out->bytes = p->offset;
+	vckpt_digest_end(p->digest, &out->digest);
+	p->digest = NULL;
+	return 0;
+}
+
+const struct vckpt_block_ref *vckpt_packer_blocks(const struct vckpt_packer *p, uint32_t *n)
+{
+	*n = p->n_blocks;
+	return p->blocks;
+}
+
+static void free_list(struct buffer *b)
+{
+	while (b) {
+		struct buffer *next = b->next;
+
+		free(b);
+		b = next;
+	}
+}
+
+void vckpt_packer_free(struct vckpt_packer *p)
+{
+	int saved = errno;
+
+	if (!p)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->closing = true;
+	free_list(p->first);
+	p->first = NULL;
+	p->last = &p->first;
+	pthread_cond_broadcast(&p->work);
+	pthread_mutex_unlock(&p->lock);
+	for (unsigned i = 0; i < p->n_threads; i++)
+		pthread_join(p->workers[i].thread, NULL);
+	for (unsigned i = 0; p->workers && i < p->n_workers; i++) {
+		vckpt_codec_work_clear(&p->workers[i].work);
+		free(p->workers[i].room);
+	}
+	free_list(p->free);
+	free(p->current);
+	free(p->workers);
+	free(p->blocks);
+	vckpt_digest_end(p->digest, NULL);
+	vckpt_close_fd(&p->fd);
+	pthread_cond_destroy(&p->room);
+	pthread_cond_destroy(&p->work);
+	pthread_mutex_destroy(&p->append);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+	errno = saved;
+}

@@ -1,0 +1,160 @@
+#include "store/seal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "store/digest.h"
+
+#define SUFFIX "}\n"
+
+/* The kind is hashed with the body, so that one sort of file cannot stand in for another. */
+static void seal_digest(struct vckpt_digest *d, const char *kind, const char *body, size_t len)
+{
+	char head[64];
+	int n = snprintf(head, sizeof(head), "%s %u\n", kind, VCKPT_SEAL_FORMAT);
+
+	vckpt_digest_of(d, head, (size_t)n, body, len);
+}
+
+char *vckpt_seal(const char *kind, const char *body, size_t body_len, size_t *len)
+{
+	char hex[VCKPT_DIGEST_TEXT];
+	char head[160];
+	struct vckpt_digest d;
+	char *text;
+	int n;
+
+	seal_digest(&d, kind, body, body_len);
+	vckpt_digest_text(&d, hex);
+	n = snprintf(head, sizeof(head),
+		     "{\"vckpt\":\"%s\",\"format\":%u,\"digest\":\"%s\",\"body\":", kind,
+		     VCKPT_SEAL_FORMAT, hex);
+	*len = (size_t)n + body_len + strlen(SUFFIX);
+	text = malloc(*len + 1);
+	if (!text)
+		return NULL;
+	memcpy(text, head, (size_t)n);
+	memcpy(text + n, body, body_len);
+	memcpy(text + n + body_len, SUFFIX, sizeof(SUFFIX));
+	return text;
+}
+
+/* Steps over `word`, or goes bad. */
+static const char *expect(const char *p, const char *end, const char *word)
+{
+	size_t n = strlen(word);
+
+	if (!p || (size_t)(end - p) < n || memcmp(p, word, n) != 0)
+		return NULL;
+	return p + n;
+}
+
+static const char *read_format(const char *p, const char *end, unsigned long *format)
+{
+	const char *from = p;
+
+	*format = 0;
+	while (p && p < end && *p >= '0' && *p <= '9' && p - from < 9)
+		*format = *format * 10 + (unsigned long)(*p++ - '0');
+	if (!p || p == from || *from == '0')
+		return NULL;
+	return p;
+}
+
+int vckpt_unseal(const char *kind, const char *text, size_t len, const char **body,
+		 size_t *body_len, const char *path, struct vckpt_error *err)
+{
+	const char *end = text + len;
+	struct vckpt_digest said, is;
+	unsigned long format;
+	const char *p;
+
+	p = expect(text, end, "{\"vckpt\":\"");
+	p = expect(p, end, kind);
+	p = expect(p, end, "\",\"format\":");
+	p = read_format(p, end, &format);
+	if (!p)
+		return vckpt_fail(err, VCKPT_EDAMAGED,
+				  "%s is damaged: it does not begin as a %s file does", path, kind);
+	if (format > VCKPT_SEAL_FORMAT)
+		return vckpt_fail(
+			err, VCKPT_EREFUSED,
+			"%s has format %lu and this vckpt reads formats up to %u: use the "
+			"newer vckpt that wrote it",
+			path, format, VCKPT_SEAL_FORMAT);
+	p = expect(p, end, ",\"digest\":\"");
+	if (!p || end - p < 32 || vckpt_digest_parse(p, &said) < 0)
+		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is damaged: its checksum is missing",
+				  path);
+	p = expect(p + 32, end, "\",\"body\":");
+	if (!p || (size_t)(end - p) < strlen(SUFFIX) || memcmp(end - 2, SUFFIX, 2) != 0)
+		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is damaged: it is cut short", path);
+	*body = p;
+	*body_len = (size_t)(end - 2 - p);
+	seal_digest(&is, kind, *body, *body_len);
+	if (!vckpt_digest_equal(&said, &is))
+		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is damaged: its checksum does not match",
+				  path);
+	return 0;
+}
+
+int vckpt_seal_write(const char *path, const char *kind, const char *body, size_t body_len,
+		     struct vckpt_error *err)
+{
+	vckpt_autofree char *text = NULL;
+	size_t len;
+
+	text = vckpt_seal(kind, body, body_len, &len);
+	if (!text)
+		return vckpt_fail_errno(err, "no memory for %s", path);
+	if (len > VCKPT_SEAL_MAX)
+		return vckpt_fail(err, VCKPT_EUSAGE, "%s would have %zu bytes; at most %zu can be",
+				  path, len, VCKPT_SEAL_MAX);
+	return vckpt_replace_file(path, text, len, 0600, err);
+}
+
+int vckpt_seal_write_json(const char *path, const char *kind, json_t *body, struct vckpt_error *err)
+{
+	vckpt_autofree char *text = json_dumps(body, JSON_INDENT(1));
+
+	if (!text)
+		return vckpt_fail(err, VCKPT_EFAIL, "cannot put %s into JSON", path);
+	return vckpt_seal_write(path, kind, text, strlen(text), err);
+}
+
+int vckpt_seal_read(const char *path, const char *kind, char **body, size_t *body_len,
+		    struct vckpt_error *err)
+{
+	vckpt_autofree char *text = NULL;
+	const char *inside;
+	size_t len, n;
+
+	if (vckpt_read_file(path, VCKPT_SEAL_MAX, &text, &len, err) < 0)
+		return -1;
+	if (vckpt_unseal(kind, text, len, &inside, &n, path, err) < 0)
+		return -1;
+	memmove(text, inside, n);
+	text[n] = '\0';
+	*body_len = n;
+	*body = vckpt_steal_ptr(&text);
+	return 0;
+}
+
+json_t *vckpt_seal_read_json(const char *path, const char *kind, struct vckpt_error *err)
+{
+	vckpt_autofree char *body = NULL;
+	json_error_t why;
+	json_t *j;
+	size_t n;
+
+	if (vckpt_seal_read(path, kind, &body, &n, err) < 0)
+		return NULL;
+	j = json_loadb(body, n, JSON_REJECT_DUPLICATES, &why);
+	if (!j)
+		vckpt_fail(err, VCKPT_EDAMAGED, "%s is not what vckpt writes: %s (line %d)", path,
+			   why.text, why.line);
+	return j;
+}
