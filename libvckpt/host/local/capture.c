@@ -1,0 +1,395 @@
+/*
+ * The way of a guest's memory: QEMU's pipe -> stream parser -> store.  Whatever fails on that way,
+ * the pipe is read to its end, since QEMU leaves the guest frozen for good when its reader goes
+ * away.
+ */
+#include "host/local/internal.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "store/capture.h"
+#include "stream/stream.h"
+
+#define READ_ROOM      (512u << 10)
+#define PROGRESS_EVERY (250 * VCKPT_MS)
+
+struct vckpt_stream {
+	struct vckpt_guest *g;
+	/* A handle of its own, since the guest's thread uses the other meanwhile. */
+	struct vckpt_domain *dom;
+	const struct vckpt_capture_engine *engine;
+	struct vckpt_capture *cap;          /* of hv/; the reader's from begin on */
+	struct vckpt_store_capture *writer; /* of store/; the reader's from begin on */
+	struct vckpt_stream_parser *parser;
+	uint32_t seq;
+	bool begun;
+	pthread_t reader;
+	atomic_bool discard; /* nobody wants it any more: drain quickly */
+
+	int let_go; /* eventfd: the engine has let go of the guest */
+	atomic_bool whole;
+
+	/* reader */
+	bool lost;
+	uint64_t pages, total, told;
+	uint64_t drained; /* bytes read into nothing; of whoever reads */
+	uint64_t began_ns;
+};
+
+static void emit(struct vckpt_stream *st, enum vckpt_host_event_kind kind,
+		 const struct vckpt_error *err, json_t *detail)
+{
+	struct vckpt_host_event ev = {.seq = st->seq, .kind = kind, .op = VCKPT_OP_CUT};
+
+	snprintf(ev.guest, sizeof(ev.guest), "%s", st->g->name);
+	if (err) {
+		ev.code = (uint16_t)err->code;
+		ev.sys = err->sys;
+		snprintf(ev.text, sizeof(ev.text), "%s", err->text);
+	}
+	if (detail) {
+		ev.detail.v = (uint8_t *)json_dumps(detail, JSON_COMPACT);
+		ev.detail.n = ev.detail.v ? (uint32_t)strlen((char *)ev.detail.v) : 0;
+	}
+	ev.began_ns = st->began_ns;
+	ev.ended_ns = vckpt_now();
+	/* It has to grow as long as anything comes: who waits for the drain counts on that. */
+	ev.done = st->pages * VCKPT_PAGE + st->drained;
+	ev.total = st->total > ev.done ? st->total : ev.done;
+	vckpt_session_emit(st->g->s, &ev);
+}
+
+/* The capture is of no use any more: tell at once, go on reading. */
+static void lose(struct vckpt_stream *st, struct vckpt_error *err)
+{
+	if (st->lost)
+		return;
+	st->lost = true;
+	if (atomic_load(&st->discard))
+		return;
+	vckpt_error_prefix(err, "guest %s: its capture failed", st->g->name);
+	emit(st, VCKPT_EVENT_LOST, err, NULL);
+}
+
+static void progress(struct vckpt_stream *st)
+{
+	uint64_t now = vckpt_now();
+
+	if (now - st->told < PROGRESS_EVERY)
+		return;
+	st->told = now;
+	if (st->drained)
+		vckpt_session_log(st->g, VCKPT_DEBUG, "drained %llu bytes",
+				  (unsigned long long)st->drained);
+	else
+		vckpt_session_log(st->g, VCKPT_DEBUG, "captured %llu of %llu bytes",
+				  (unsigned long long)(st->pages * VCKPT_PAGE),
+				  (unsigned long long)st->total);
+	emit(st, VCKPT_EVENT_PROGRESS, NULL, NULL);
+}
+
+static int on_blocks(void *arg, const struct vckpt_ram_block *blocks, size_t n,
+		     struct vckpt_error *err)
+{
+	struct vckpt_stream *st = arg;
+	vckpt_autofree struct vckpt_store_block *v = calloc(n ? n : 1, sizeof(*v));
+
+	if (!v)
+		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for %zu RAM blocks", n);
+	for (size_t i = 0; i < n; i++) {
+		memcpy(v[i].name, blocks[i].name, sizeof(v[i].name));
+		v[i].length = blocks[i].length;
+		st->total += blocks[i].length;
+	}
+	return vckpt_capture_set_blocks(st->writer, v, n, err);
+}
+
+static int on_again(void *arg, size_t block, uint64_t page, uint64_t count, const void *data,
+		    struct vckpt_error *err)
+{
+	struct vckpt_stream *st = arg;
+	const char *p = data;
+
+	for (uint64_t i = 0; i < count; i++)
+		if (vckpt_capture_page(st->writer, (uint32_t)block, page + i,
+				       p ? p + i * VCKPT_PAGE : NULL, err) < 0)
+			return -1;
+	return 0;
+}
+
+static int on_pages(void *arg, size_t block, uint64_t page, uint64_t count, const void *data,
+		    struct vckpt_error *err)
+{
+	struct vckpt_stream *st = arg;
+
+	st->pages += count;
+	return on_again(arg, block, page, count, data, err);
+}
+
+static int on_device(void *arg, const struct vckpt_stream_state *state, struct vckpt_error *err)
+{
+	struct vckpt_stream *st = arg;
+
+	if (vckpt_capture_device(st->writer, "prologue", state->prologue, state->prologue_len,
+				 err) < 0)
+		return -1;
+	return vckpt_capture_device(st->writer, "devices", state->devices, state->devices_len, err);
+}
+
+static const struct vckpt_stream_sink sink = {
+	.blocks = on_blocks,
+	.pages = on_pages,
+	.again = on_again,
+	.device = on_device,
+};
+
+static int codec_of(const char *name, enum vckpt_codec *codec, struct vckpt_error *err)
+{
+	if (!*name || strcmp(name, "lz4") == 0)
+		*codec = VCKPT_CODEC_LZ4;
+	else if (strcmp(name, "zstd") == 0)
+		*codec = VCKPT_CODEC_ZSTD;
+	else if (strcmp(name, "none") == 0)
+		*codec = VCKPT_CODEC_NONE;
+	else
+		return vckpt_fail(err, VCKPT_EUSAGE,
+				  "there is no codec \"%s\"; take lz4, zstd or none", name);
+	return 0;
+}
+
+static int open_writer(struct vckpt_stream *st, const struct vckpt_host_request *req,
+		       struct vckpt_error *err)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	struct vckpt_capture_options opt = {.level = req->level, .parent = req->parent};
+	vckpt_autofree char *xml = NULL;
+
+	if (codec_of(req->codec, &opt.codec, err) < 0)
+		return -1;
+	/* The reader is one thread already; other guests are captured beside this one. */
+	opt.threads = cpus > 4 ? 4 : cpus > 1 ? (unsigned)cpus / 2 : 1;
+	if (vckpt_domain_xml(st->dom, &xml, err) < 0)
+		return -1;
+	st->writer = vckpt_capture_begin(st->g->s->store, st->g->s->cluster, req->epoch,
+					 st->g->name, &opt, err);
+	if (!st->writer)
+		return -1;
+	return vckpt_capture_xml(st->writer, xml, strlen(xml), err);
+}
+
+static void on_drained(void *arg, uint64_t bytes)
+{
+	struct vckpt_stream *st = arg;
+
+	st->drained += bytes;
+	progress(st);
+}
+
+int vckpt_stream_prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			 struct vckpt_stream **stream, struct vckpt_error *err)
+{
+	struct vckpt_stream *st = calloc(1, sizeof(*st));
+
+	if (!st)
+		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory to capture guest %s", g->name);
+	st->g = g;
+	st->let_go = eventfd(0, EFD_CLOEXEC);
+	if (st->let_go < 0) {
+		free(st);
+		return vckpt_fail_errno(err, "guest %s: cannot make an eventfd", g->name);
+	}
+	st->seq = req->seq;
+	if (vckpt_domain_open(g->s->local->hv, req->domain, &st->dom, err) < 0)
+		goto fail;
+	st->engine = vckpt_capture_engine_for(st->dom, req->engine, err);
+	if (!st->engine)
+		goto fail;
+	if (open_writer(st, req, err) < 0)
+		goto fail;
+	st->parser = vckpt_stream_parser_new(&sink, st, err);
+	if (!st->parser || st->engine->prepare(st->dom, &st->cap, err) < 0)
+		goto fail;
+	vckpt_capture_watch(st->cap, on_drained, st);
+	*stream = st;
+	return 0;
+fail:
+	vckpt_stream_end(st);
+	return -1;
+}
+
+const struct vckpt_capture_engine *vckpt_stream_engine(const struct vckpt_stream *st)
+{
+	return st->engine;
+}
+
+/* To the end of the pipe; what comes is parsed until something fails or nobody wants it. */
+static int read_all(struct vckpt_stream *st, struct vckpt_error *err)
+{
+	vckpt_autofree char *room = malloc(READ_ROOM);
+	int fd = st->engine->fd(st->cap);
+
+	if (!room)
+		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory to read a capture");
+	for (;;) {
+		struct vckpt_error e = VCKPT_ERROR_NONE;
+		ssize_t n = read(fd, room, READ_ROOM);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return vckpt_fail_errno(err, "cannot read from QEMU");
+		if (n == 0)
+			return 0;
+		if (st->lost || atomic_load(&st->discard)) {
+			on_drained(st, (uint64_t)n);
+			continue;
+		}
+		if (vckpt_stream_parser_feed(st->parser, room, (size_t)n, &e) < 0)
+			lose(st, &e);
+		else
+			progress(st);
+	}
+}
+
+static void let_go(struct vckpt_stream *st)
+{
+	uint64_t one = 1;
+
+	/* Cannot fail: written once. */
+	if (write(st->let_go, &one, sizeof(one)) < 0)
+		return;
+}
+
+/* Everything is read: the parser's word, then QEMU's.  The guest is let go before the disk is
+ * waited for. */
+static int complete(struct vckpt_stream *st, struct vckpt_error *err)
+{
+	struct vckpt_capture *cap = vckpt_steal_ptr(&st->cap);
+	int rc;
+
+	if (st->lost || atomic_load(&st->discard)) {
+		st->lost = true;
+		st->engine->finish(cap, NULL);
+		let_go(st);
+		return -1;
+	}
+	/* QEMU's reason is better than ours when it gave up in the middle. */
+	rc = st->engine->finish(cap, err);
+	let_go(st);
+	if (rc < 0)
+		return -1;
+	return vckpt_stream_parser_finish(st->parser, err);
+}
+
+static json_t *keep(struct vckpt_stream *st, struct vckpt_error *err)
+{
+	struct vckpt_receipt receipt;
+	json_t *j;
+
+	memset(&receipt, 0, sizeof(receipt));
+	if (vckpt_capture_finish(st->writer, &receipt, err) < 0)
+		return NULL;
+	vckpt_capture_free(vckpt_steal_ptr(&st->writer));
+	j = vckpt_receipt_to_json(&receipt, err);
+	vckpt_receipt_clear(&receipt);
+	return j;
+}
+
+static void *reader_main(void *arg)
+{
+	struct vckpt_stream *st = arg;
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	vckpt_autojsonref json_t *receipt = NULL;
+
+	if (read_all(st, &err) < 0) {
+		lose(st, &err);
+		st->engine->abort(vckpt_steal_ptr(&st->cap));
+		let_go(st);
+	} else if (complete(st, &err) < 0 || !(receipt = keep(st, &err))) {
+		lose(st, &err);
+	}
+	atomic_store(&st->whole, receipt != NULL);
+	if (receipt && !atomic_load(&st->discard))
+		emit(st, VCKPT_EVENT_CAPTURED, NULL, receipt);
+	return NULL;
+}
+
+int vckpt_stream_begin(struct vckpt_stream *st, uint64_t deadline, struct vckpt_error *err)
+{
+	int rc;
+
+	st->began_ns = vckpt_now();
+	st->told = 0; /* the first bytes are told at once */
+	if (st->engine->begin(st->cap, deadline, st->g->cancel, err) < 0)
+		return -1;
+	rc = vckpt_thread_start(&st->reader, reader_main, st);
+	if (rc) {
+		errno = rc;
+		return vckpt_fail_errno(err, "guest %s: cannot start a thread for its capture",
+					st->g->name);
+	}
+	st->begun = true;
+	return 0;
+}
+
+int vckpt_stream_wait(struct vckpt_stream *st, uint64_t deadline, struct vckpt_error *err)
+{
+	struct pollfd p[2] = {{.fd = st->let_go, .events = POLLIN},
+			      {.fd = st->g->cancel, .events = POLLIN}};
+
+	if (!st->begun || st->engine->runs_on)
+		return 0;
+	for (;;) {
+		uint64_t now = vckpt_now(), left = deadline > now ? deadline - now : 0;
+		struct timespec ts = {(time_t)(left / VCKPT_S), (long)(left % VCKPT_S)};
+		int n = ppoll(p, 2, &ts, NULL);
+
+		if (n < 0 && errno != EINTR)
+			return vckpt_fail_errno(err, "guest %s: cannot wait for its capture",
+						st->g->name);
+		if (n > 0 && p[0].revents)
+			return 0;
+		if (n > 0)
+			return vckpt_fail(err, VCKPT_ECANCELED, "guest %s: run given up",
+					  st->g->name);
+		if (n == 0 && !left)
+			return vckpt_fail(err, VCKPT_ETIME,
+					  "guest %s: its capture is not at its end in time",
+					  st->g->name);
+	}
+}
+
+bool vckpt_stream_whole(struct vckpt_stream *st)
+{
+	return atomic_load(&st->whole);
+}
+
+bool vckpt_stream_runs(const struct vckpt_stream *st)
+{
+	return st && st->begun && st->engine->runs_on;
+}
+
+void vckpt_stream_discard(struct vckpt_stream *st)
+{
+	if (st)
+		atomic_store(&st->discard, true);
+}
+
+void vckpt_stream_end(struct vckpt_stream *st)
+{
+	if (!st)
+		return;
+	vckpt_stream_discard(st);
+	if (st->begun)
+		pthread_join(st->reader, NULL);
+	if (st->cap)
+		st->engine->abort(st->cap);
+	vckpt_capture_abort(st->writer);
+	vckpt_stream_parser_free(st->parser);
+	vckpt_domain_close(st->dom);
+	close(st->let_go);
+	free(st);
+}

@@ -1,0 +1,69 @@
+#include "host/local/internal.h"
+
+json_t *vckpt_detail_tcp(const struct vckpt_agent_tcp *t)
+{
+	return json_pack("{sI sI sI sI sI sI sI}", "out_segs", (json_int_t)t->out_segs,
+			 "retrans_segs", (json_int_t)t->retrans_segs, "timeouts",
+			 (json_int_t)t->timeouts, "spurious_rtos", (json_int_t)t->spurious_rtos,
+			 "dsack_received", (json_int_t)t->dsack_received, "lost",
+			 (json_int_t)t->lost, "probes", (json_int_t)t->probes);
+}
+
+json_t *vckpt_detail_welcome(const struct vckpt_agent_welcome *w)
+{
+	return json_pack("{si ss ss ss si si si}", "protocol", w->version, "version", w->agent,
+			 "gates", w->gates, "boot_id", w->boot_id, "generation", (int)w->generation,
+			 "incarnation", (int)w->incarnation, "processes", (int)w->processes);
+}
+
+json_t *vckpt_detail_loud(const struct vckpt_list *loud)
+{
+	const struct vckpt_agent_loud *v = loud->v;
+	json_t *a = json_array();
+
+	for (uint32_t i = 0; i < loud->n; i++) {
+		json_t *rank = v[i].rank_plus1 ? json_integer(v[i].rank_plus1 - 1) : json_null();
+
+		json_array_append_new(a, json_pack("{sI so ss sI ss}", "pid", (json_int_t)v[i].pid,
+						   "rank", rank, "peer", v[i].peer, "bytes",
+						   (json_int_t)v[i].bytes, "what", v[i].what));
+	}
+	return a;
+}
+
+json_t *vckpt_detail_finding(const char *id, enum vckpt_finding_level level, const char *object,
+			     const char *text, const char *cure)
+{
+	static const char *const levels[] = {"ok", "note", "warn", "bad"};
+
+	return json_pack("{ss ss ss ss ss}", "id", id, "level",
+			 levels[(unsigned)level <= VCKPT_FINDING_BAD ? level : VCKPT_FINDING_BAD],
+			 "object", object, "text", text, "cure", cure);
+}
+
+json_t *vckpt_detail_findings(const struct vckpt_list *findings)
+{
+	const struct vckpt_finding *v = findings->v;
+	json_t *a = json_array();
+
+	for (uint32_t i = 0; i < findings->n; i++)
+		json_array_append_new(a, vckpt_detail_finding(v[i].id, v[i].level, v[i].object,
+							      v[i].text, v[i].cure));
+	return a;
+}
+
+json_t *vckpt_detail_processes(const struct vckpt_list *processes)
+{
+	const struct vckpt_agent_process *v = processes->v;
+	json_t *a = json_array();
+
+	for (uint32_t i = 0; i < processes->n; i++) {
+		json_t *rank = v[i].rank_plus1 ? json_integer(v[i].rank_plus1 - 1) : json_null();
+
+		json_array_append_new(
+			a, json_pack("{sI so sI sb ss ss}", "pid", (json_int_t)v[i].pid, "rank",
+				     rank, "size", (json_int_t)v[i].job_size, "gated",
+				     (int)v[i].gated, "job", v[i].job, "program", v[i].program));
+	}
+	return a;
+}

@@ -1,0 +1,503 @@
+/* The requests of an epoch, as done by the thread of a guest. */
+#include "host/local/internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* How long a stop event of QEMU may come behind the call that caused it. */
+#define EVENT_WAIT (20 * VCKPT_MS)
+/* On top of the time to become quiet: for the agent's answer to come. */
+#define ANSWER_TIME (2 * VCKPT_S)
+/* For an agent to answer HELLO: an idle one needs 5 ms, a starving guest more. */
+#define HELLO_TIME (3 * VCKPT_S)
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+int vckpt_guest_open(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		     struct vckpt_error *err)
+{
+	if (!req->domain[0])
+		return vckpt_fail(err, VCKPT_EUSAGE, "guest %s: the request names no domain",
+				  g->name);
+	if (g->dom && strcmp(g->domain_name, req->domain) == 0)
+		return 0;
+	if (g->dom && (g->stream || g->rebuilt))
+		return vckpt_fail(err, VCKPT_EUSAGE, "guest %s is domain %s in this session",
+				  g->name, g->domain_name);
+	vckpt_guest_hang_up(g);
+	vckpt_domain_close(g->dom);
+	g->dom = NULL;
+	if (vckpt_domain_open(g->s->local->hv, req->domain, &g->dom, err) < 0)
+		return vckpt_error_prefix(err, "guest %s", g->name);
+	snprintf(g->domain_name, sizeof(g->domain_name), "%s", req->domain);
+	return 0;
+}
+
+int vckpt_guest_agent(struct vckpt_guest *g, uint64_t deadline, struct vckpt_error *err)
+{
+	/* The port serves one at a time, another's connection would wait without a word. */
+	if (!g->channel_claimed &&
+	    vckpt_claim_take(g->s, VCKPT_CLAIM_CHANNEL, g->domain_name, 2 * VCKPT_S, err) < 0)
+		return -1;
+	g->channel_claimed = true;
+	if (!g->agent.cluster[0])
+		snprintf(g->agent.cluster, sizeof(g->agent.cluster), "%s", g->s->cluster);
+	return vckpt_agent_connect(&g->agent, g->dom, deadline, g->cancel, err);
+}
+
+void vckpt_guest_hang_up(struct vckpt_guest *g)
+{
+	vckpt_agent_close(&g->agent);
+	if (g->channel_claimed)
+		vckpt_claim_drop(g->s, VCKPT_CLAIM_CHANNEL, g->domain_name);
+	g->channel_claimed = false;
+}
+
+int vckpt_guest_note(struct vckpt_guest *g, enum vckpt_stage stage, struct vckpt_error *err)
+{
+	g->entry.stage = stage;
+	if (vckpt_journal_write(g->s->local->journal, &g->entry, err) < 0)
+		return vckpt_error_prefix(err, "guest %s", g->name);
+	g->noted = true;
+	vckpt_session_log(g, VCKPT_DEBUG, "noted as %s", vckpt_stage_name(stage));
+	return 0;
+}
+
+void vckpt_guest_unnote(struct vckpt_guest *g)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+
+	if (g->noted &&
+	    vckpt_journal_remove(g->s->local->journal, g->entry.cluster, g->name, &err) < 0)
+		vckpt_session_log(g, VCKPT_ERROR, "%s", err.text);
+	g->noted = false;
+}
+
+/* Can the domain be captured?  Fills in the journal entry, but does not write it. */
+static int look_at_domain(struct vckpt_guest *g, struct vckpt_error *err)
+{
+	struct vckpt_domain_status st;
+
+	if (vckpt_domain_status(g->dom, &st, err) < 0)
+		return vckpt_error_prefix(err, "guest %s", g->name);
+	switch (st.state) {
+	case VCKPT_DOMAIN_RUNNING:
+		break;
+	case VCKPT_DOMAIN_OFF:
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "guest %s: domain %s does not run; start or restart it first",
+				  g->name, g->domain_name);
+	case VCKPT_DOMAIN_PAUSED:
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "guest %s: domain %s was paused by somebody (%s) and is left so; "
+				  "`virsh resume %s` makes it run",
+				  g->name, g->domain_name, st.reason, g->domain_name);
+	case VCKPT_DOMAIN_BUSY:
+		return vckpt_fail(err, VCKPT_EBUSY,
+				  "guest %s: domain %s is busy (%s); try again when that is over",
+				  g->name, g->domain_name, st.reason);
+	case VCKPT_DOMAIN_CRASHED:
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "guest %s: domain %s has crashed (%s); restart the cluster",
+				  g->name, g->domain_name, st.reason);
+	}
+	memcpy(g->entry.uuid, st.uuid, sizeof(g->entry.uuid));
+	g->entry.pid = st.pid;
+	g->entry.start = st.start;
+	return 0;
+}
+
+static void begin_entry(struct vckpt_guest *g, const struct vckpt_host_request *req)
+{
+	memset(&g->entry, 0, sizeof(g->entry));
+	memcpy(g->entry.cluster, req->cluster, sizeof(g->entry.cluster));
+	memcpy(g->entry.guest, g->name, sizeof(g->entry.guest));
+	memcpy(g->entry.domain, req->domain, sizeof(g->entry.domain));
+	memcpy(g->entry.engine, req->engine, sizeof(g->entry.engine));
+	g->entry.epoch = g->epoch = req->epoch;
+	g->entry.incarnation = g->incarnation = req->incarnation;
+}
+
+static int greet_agent(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		       struct vckpt_outcome *out, struct vckpt_error *err)
+{
+	bool optional = strcmp(req->gate, "none") == 0;
+	struct vckpt_error e = VCKPT_ERROR_NONE;
+	uint64_t patience = optional ? VCKPT_S / 2 : HELLO_TIME;
+
+	if (vckpt_guest_agent(g, earlier(out->deadline, vckpt_now() + patience), &e) == 0) {
+		json_object_set_new(out->detail, "agent", vckpt_detail_welcome(&g->agent.welcome));
+		return 0;
+	}
+	if (!optional || e.code == VCKPT_ECANCELED) {
+		if (err)
+			*err = e;
+		return -1;
+	}
+	g->gateless = true;
+	json_object_set_new(out->detail, "agent", json_null());
+	json_object_set_new(out->detail, "agent_text", json_string(e.text));
+	return 0;
+}
+
+/* The guest's counters, and what the cut will not contain: for the record, so not worth a failure.
+ */
+static void inquire(struct vckpt_guest *g, struct vckpt_outcome *out)
+{
+	struct vckpt_agent_ask ask = {.epoch = g->epoch, .incarnation = g->incarnation};
+	struct vckpt_agent_findings f;
+
+	if (vckpt_agent_call(&g->agent, VCKPT_AGENT_INQUIRE, &vckpt_agent_ask_type, &ask,
+			     VCKPT_AGENT_FINDINGS, &vckpt_agent_findings_type, &f, out->deadline,
+			     g->cancel, NULL) < 0)
+		return;
+	json_object_set_new(out->detail, "tcp", vckpt_detail_tcp(&f.tcp));
+	json_object_set_new(out->detail, "findings", vckpt_detail_findings(&f.findings));
+	json_object_set_new(out->detail, "processes", vckpt_detail_processes(&f.processes));
+	vckpt_message_free(&vckpt_agent_findings_type, &f);
+}
+
+static int ask_agent(struct vckpt_guest *g, struct vckpt_outcome *out, struct vckpt_error *err)
+{
+	struct vckpt_agent_ask ask = {.epoch = g->epoch, .incarnation = g->incarnation};
+	struct vckpt_agent_reply reply;
+
+	g->asked = true;
+	if (vckpt_agent_call(&g->agent, VCKPT_AGENT_PREPARE, &vckpt_agent_ask_type, &ask,
+			     VCKPT_AGENT_READY, &vckpt_agent_reply_type, &reply, out->deadline,
+			     g->cancel, err) < 0)
+		return -1;
+	if (reply.code == VCKPT_OK)
+		return 0;
+	if (reply.code == VCKPT_ENOTNOW)
+		json_object_set_new(out->detail, "retry_ns",
+				    json_integer((json_int_t)reply.retry_ns));
+	return vckpt_fail(err, reply.code, "guest %s: %s", g->name, reply.text);
+}
+
+static int prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		   struct vckpt_outcome *out, struct vckpt_error *err)
+{
+	if (greet_agent(g, req, out, err) < 0)
+		return -1;
+	if (!g->stream) {
+		if (vckpt_guest_note(g, VCKPT_STAGE_PREPARED, err) < 0 ||
+		    vckpt_stream_prepare(g, req, &g->stream, err) < 0)
+			return -1;
+		snprintf(g->entry.engine, sizeof(g->entry.engine), "%s",
+			 vckpt_stream_engine(g->stream)->name);
+	}
+	json_object_set_new(out->detail, "engine", json_string(g->entry.engine));
+	json_object_set_new(out->detail, "runs_on",
+			    json_boolean(vckpt_stream_engine(g->stream)->runs_on));
+	if (g->gateless)
+		return 0;
+	inquire(g, out);
+	return ask_agent(g, out, err);
+}
+
+int vckpt_guest_prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			struct vckpt_outcome *out, struct vckpt_error *err)
+{
+	bool again = g->stream && g->epoch == req->epoch && !g->paused;
+
+	if ((g->stream && !again) || g->rebuilt || g->rebuilding)
+		return vckpt_fail(err, VCKPT_EUSAGE,
+				  "guest %s: epoch %" PRIu64 " is under way; end it first", g->name,
+				  g->epoch);
+	out->detail = json_object();
+	if (vckpt_guest_open(g, req, err) < 0 ||
+	    vckpt_claim_take(g->s, VCKPT_CLAIM_DOMAIN, g->domain_name, 0, err) < 0)
+		return -1;
+	if (!again) {
+		begin_entry(g, req);
+		g->gateless = false;
+	}
+	if (look_at_domain(g, err) < 0)
+		return -1;
+	if (prepare(g, req, out, err) == 0)
+		return 0;
+	/* "Not now" will be asked again soon; anything else leaves nothing behind. */
+	if (!err || err->code != VCKPT_ENOTNOW)
+		vckpt_guest_abort(g, NULL);
+	return -1;
+}
+
+static int need_epoch(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		      struct vckpt_error *err)
+{
+	if (g->stream && g->epoch == req->epoch)
+		return 0;
+	return vckpt_fail(err, VCKPT_EUSAGE, "guest %s: epoch %" PRIu64 " was not prepared",
+			  g->name, req->epoch);
+}
+
+int vckpt_guest_hold(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		     struct vckpt_outcome *out, struct vckpt_error *err)
+{
+	struct vckpt_agent_hold hold = {.epoch = req->epoch,
+					.incarnation = req->incarnation,
+					.token = req->token,
+					.expiry_ns = req->expiry_ns,
+					.peers = req->peers};
+	uint64_t now = vckpt_now();
+	struct vckpt_agent_quiet q;
+	enum vckpt_code code;
+
+	if (need_epoch(g, req, err) < 0)
+		return -1;
+	if (g->gateless || strcmp(req->gate, "none") == 0) {
+		out->detail = json_pack("{ss}", "gate", "none");
+		return 0;
+	}
+	hold.quiet_ns = out->deadline - earlier(out->deadline, now);
+	memcpy(hold.gate, req->gate, sizeof(hold.gate));
+	g->asked = g->held = true;
+	if (vckpt_agent_call(&g->agent, VCKPT_AGENT_HOLD, &vckpt_agent_hold_type, &hold,
+			     VCKPT_AGENT_QUIET, &vckpt_agent_quiet_type, &q,
+			     out->deadline + ANSWER_TIME, g->cancel, err) < 0) {
+		/* ETIME has a meaning of its own here: held, but not quiet. */
+		if (err && err->code == VCKPT_ETIME)
+			err->code = VCKPT_EPEER;
+		return -1;
+	}
+	out->detail = json_pack("{ss sI sI so}", "gate", q.gate, "took_ns", (json_int_t)q.took_ns,
+				"held", (json_int_t)q.held, "loud", vckpt_detail_loud(&q.loud));
+	if (q.text[0])
+		json_object_set_new(out->detail, "text", json_string(q.text));
+	code = q.code;
+	/* Not quiet in time is held all the same; these two are not. */
+	if (code == VCKPT_EREFUSED || code == VCKPT_EBUSY)
+		g->held = false;
+	if (code != VCKPT_OK)
+		vckpt_fail(err, code, "guest %s: %s", g->name,
+			   q.text[0] ? q.text : "not quiet in time");
+	vckpt_message_free(&vckpt_agent_quiet_type, &q);
+	return code == VCKPT_OK ? 0 : -1;
+}
+
+static void take_times(struct vckpt_guest *g, struct vckpt_outcome *out, uint64_t wait)
+{
+	uint64_t stop = 0, run = 0;
+
+	if (vckpt_domain_times(g->dom, g->paused_at, wait, &stop, &run, NULL) < 0)
+		return;
+	if (stop >= g->paused_at)
+		out->ev->stop_ns = stop;
+	if (run >= g->paused_at)
+		out->ev->run_ns = run;
+}
+
+int vckpt_guest_pause(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		      struct vckpt_outcome *out, struct vckpt_error *err)
+{
+	if (need_epoch(g, req, err) < 0)
+		return -1;
+	if (g->paused)
+		return vckpt_fail(err, VCKPT_EUSAGE, "guest %s is paused already", g->name);
+	/* An administrator may have come since PREPARE: his pause is not ours to end. */
+	if (look_at_domain(g, err) < 0 || vckpt_guest_note(g, VCKPT_STAGE_PAUSED, err) < 0)
+		return -1;
+	g->paused_at = vckpt_now();
+	g->paused = true; /* also if the call fails: then it is not known */
+	if (vckpt_domain_suspend(g->dom, err) < 0)
+		return vckpt_error_prefix(err, "guest %s", g->name);
+	take_times(g, out, 0);
+	return 0;
+}
+
+int vckpt_guest_cut(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		    struct vckpt_outcome *out, struct vckpt_error *err)
+{
+	if (need_epoch(g, req, err) < 0)
+		return -1;
+	if (!g->paused)
+		return vckpt_fail(err, VCKPT_EUSAGE, "guest %s is not paused: no cut", g->name);
+	return vckpt_stream_begin(g->stream, out->deadline, err);
+}
+
+int vckpt_guest_run(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		    struct vckpt_outcome *out, struct vckpt_error *err)
+{
+	if (need_epoch(g, req, err) < 0)
+		return -1;
+	if (!g->paused)
+		return 0;
+	if (vckpt_stream_wait(g->stream, out->deadline, err) < 0)
+		return -1;
+	if (vckpt_domain_resume(g->dom, err) < 0)
+		return vckpt_error_prefix(err, "guest %s", g->name);
+	g->paused = false;
+	take_times(g, out, EVENT_WAIT);
+	/* From here on a pause is an administrator's. */
+	return vckpt_guest_note(g, VCKPT_STAGE_RUNNING, err);
+}
+
+static int release(struct vckpt_guest *g, uint64_t deadline, int cancel,
+		   struct vckpt_agent_released *r, struct vckpt_error *err)
+{
+	struct vckpt_agent_ask ask = {.epoch = g->epoch, .incarnation = g->incarnation};
+	struct vckpt_error e = VCKPT_ERROR_NONE;
+	uint64_t half = vckpt_now() + (deadline - earlier(deadline, vckpt_now())) / 2;
+
+	/* An agent that was killed does not hang up its port.  Its successor answers a new HELLO.
+	 */
+	for (int i = 0; i < 2; i++) {
+		if (vckpt_agent_connect(&g->agent, g->dom, deadline, cancel, &e) < 0)
+			break;
+		if (vckpt_agent_call(&g->agent, VCKPT_AGENT_RELEASE, &vckpt_agent_ask_type, &ask,
+				     VCKPT_AGENT_RELEASED, &vckpt_agent_released_type, r,
+				     i ? deadline : half, cancel, &e) == 0) {
+			g->asked = g->held = false;
+			return 0;
+		}
+		if (e.code == VCKPT_ECANCELED)
+			break;
+	}
+	return vckpt_fail(err, e.code, "%s", e.text);
+}
+
+int vckpt_guest_release(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			struct vckpt_outcome *out, struct vckpt_error *err)
+{
+	struct vckpt_agent_released r;
+	bool held = g->held;
+
+	if (need_epoch(g, req, err) < 0)
+		return -1;
+	out->detail = json_pack("{sb}", "held", held);
+	if (!g->asked)
+		return 0;
+	if (release(g, out->deadline, g->cancel, &r, err) < 0)
+		return -1;
+	json_object_set_new(out->detail, "held_ns", json_integer((json_int_t)r.held_ns));
+	json_object_set_new(out->detail, "backlog", json_integer((json_int_t)r.backlog));
+	json_object_set_new(out->detail, "drops", json_integer((json_int_t)r.drops));
+	json_object_set_new(out->detail, "tcp", vckpt_detail_tcp(&r.tcp));
+	/* Nothing was held, so nothing can have gone wrong with it. */
+	if (r.code == VCKPT_OK || !held)
+		return 0;
+	return vckpt_fail(err, r.code, "guest %s: %s", g->name,
+			  r.text[0] ? r.text : "its gate had opened by itself");
+}
+
+int vckpt_guest_committed(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			  struct vckpt_outcome *out, struct vckpt_error *err)
+{
+	(void)out;
+	if (need_epoch(g, req, err) < 0)
+		return -1;
+	if (g->paused || !vckpt_stream_whole(g->stream))
+		return vckpt_fail(err, VCKPT_EUSAGE,
+				  "guest %s: its capture of epoch %" PRIu64 " is not at its end",
+				  g->name, g->epoch);
+	vckpt_stream_end(g->stream);
+	g->stream = NULL;
+	vckpt_guest_unnote(g);
+	return 0;
+}
+
+static int undo_pause(struct vckpt_guest *g, struct vckpt_error *err)
+{
+	struct vckpt_domain_status st;
+
+	if (!g->paused)
+		return 0;
+	/* A guest that has ended meanwhile does not need to run again. */
+	if (vckpt_domain_status(g->dom, &st, NULL) == 0 &&
+	    (st.state == VCKPT_DOMAIN_OFF || st.pid != g->entry.pid ||
+	     st.start != g->entry.start)) {
+		g->paused = false;
+		return 0;
+	}
+	if (vckpt_domain_resume(g->dom, err) < 0)
+		return vckpt_error_prefix(err, "guest %s is still paused", g->name);
+	g->paused = false;
+	return 0;
+}
+
+/* What stands where a restore of ours was under way.  Once libvirt has said that it rebuilt the
+ * domain it is ours whatever it does; before that a running one was started by somebody else. */
+static int undo_rebuild(struct vckpt_guest *g, struct vckpt_error *err)
+{
+	struct vckpt_error e = VCKPT_ERROR_NONE;
+	struct vckpt_domain_status st = {.state = VCKPT_DOMAIN_OFF};
+	bool ours;
+
+	if (!g->rebuilt && !g->rebuilding)
+		return 0;
+	if (!g->dom) {
+		if (vckpt_domain_open(g->s->local->hv, g->entry.domain, &g->dom, &e) == 0)
+			memcpy(g->domain_name, g->entry.domain, sizeof(g->domain_name));
+		else if (e.code != VCKPT_ENOTFOUND)
+			return vckpt_fail(err, e.code, "guest %s may have been rebuilt: %s",
+					  g->name, e.text);
+	}
+	if (g->dom && vckpt_domain_status(g->dom, &st, err) < 0)
+		return vckpt_error_prefix(err, "guest %s may have been rebuilt", g->name);
+	if (g->rebuilt)
+		ours = !g->entry.pid || (st.pid == g->entry.pid && st.start == g->entry.start);
+	else
+		ours = st.state != VCKPT_DOMAIN_RUNNING;
+	if (st.state != VCKPT_DOMAIN_OFF && ours && vckpt_domain_destroy(g->dom, err) < 0)
+		return vckpt_error_prefix(err, "guest %s was rebuilt and is still there", g->name);
+	g->rebuilt = g->rebuilding = false;
+	return 0;
+}
+
+/* Best effort: the gate opens by itself when the hold expires. */
+static void undo_hold(struct vckpt_guest *g)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct vckpt_agent_released r;
+
+	/* An agent that stands still hears nothing: the next try, which sets it going, tells it. */
+	if (g->paused)
+		return;
+	if (g->asked && g->dom) {
+		/* Hung up between two tries. */
+		if (!g->channel_claimed)
+			g->channel_claimed = vckpt_claim_take(g->s, VCKPT_CLAIM_CHANNEL,
+							      g->domain_name, VCKPT_S, &err) == 0;
+		if (!g->channel_claimed || release(g, vckpt_now() + 2 * VCKPT_S, -1, &r, &err) < 0)
+			vckpt_session_log(g, VCKPT_WARN, "the gate opens by itself: %s", err.text);
+	}
+	g->asked = g->held = false;
+}
+
+int vckpt_guest_abort(struct vckpt_guest *g, struct vckpt_error *err)
+{
+	int rc = 0;
+
+	vckpt_stream_discard(g->stream);
+	/* A guest that runs waits for nothing but its gate; draining takes as long as its memory is
+	 * large.  One that is paused may be frozen by its capture: that has to be drained first. */
+	if ((!g->paused || vckpt_stream_runs(g->stream)) && undo_pause(g, NULL) == 0)
+		undo_hold(g);
+	vckpt_stream_end(g->stream);
+	g->stream = NULL;
+	if (undo_pause(g, err) < 0)
+		rc = -1;
+	if (undo_rebuild(g, rc ? NULL : err) < 0)
+		rc = -1;
+	undo_hold(g);
+	if (rc == 0)
+		vckpt_guest_unnote(g);
+	return rc;
+}
+
+bool vckpt_guest_lasts(struct vckpt_guest *g)
+{
+	const struct vckpt_journal_entry *e = &g->entry;
+
+	if (vckpt_journal_has(g->s->local->journal, e->cluster, e->guest) &&
+	    (!e->pid || vckpt_process_start(e->pid) == e->start))
+		return true;
+	g->paused = g->rebuilt = g->rebuilding = false;
+	vckpt_guest_unnote(g);
+	return false;
+}

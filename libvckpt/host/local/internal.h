@@ -1,0 +1,229 @@
+/*
+ * host/local/internal.h: who knows what inside the room.
+ *
+ *   shared   one per process; registry.c keeps who works on what, under its lock
+ *   session  one per coordinator; session.c takes requests in and hands events out, under its lock
+ *   guest    one per guest of a session, with a thread that does its requests in order; all members
+ *            below "worker" belong to that thread
+ *   stream   the capture of a guest while it is read by a thread of its own (capture.c)
+ */
+#ifndef VCKPT_HOST_LOCAL_INTERNAL_H
+#define VCKPT_HOST_LOCAL_INTERNAL_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "host/host.h"
+#include "host/local/agent.h"
+#include "host/local/journal.h"
+#include "host/local/json.h"
+#include "host/local/local.h"
+#include "host/local/tokens.h"
+#include "hv/hv.h"
+#include "store/store.h"
+
+/* What can be worked on by one session at a time. */
+enum vckpt_claim_kind { VCKPT_CLAIM_CLUSTER, VCKPT_CLAIM_DOMAIN, VCKPT_CLAIM_CHANNEL };
+
+struct vckpt_claim;
+
+struct vckpt_local {
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* a claim or a session went away */
+	struct vckpt_claim *claims;
+	unsigned sessions; /* also what recovery has under way */
+	unsigned untried;  /* journal entries that recovery did not try yet */
+	unsigned kicks;    /* counts reasons to try at once what failed */
+	bool stopping;
+	struct vckpt_hv *hv;
+	const struct vckpt_log *log;
+	char host_name[256];
+	char journal[PATH_MAX], tokens[PATH_MAX], scratch[PATH_MAX];
+};
+
+struct vckpt_event_item;
+struct vckpt_guest;
+
+struct vckpt_session {
+	struct vckpt_host host; /* first: is what the owner holds */
+	struct vckpt_local *local;
+	char who[128];
+	pthread_mutex_t lock;
+	unsigned refs; /* the owner's and one per guest thread */
+	bool closing;
+	bool stuck; /* closing, and something could not be undone yet: tried again and again */
+	unsigned undoing; /* guests whose end was not tried yet */
+	int ready;        /* eventfd: events wait */
+	struct vckpt_event_item *first, **last;
+	struct vckpt_guest *guests;
+	char cluster[VCKPT_NAME_MAX]; /* "" until OPEN */
+	struct vckpt_store *store;
+	struct vckpt_token admitted; /* last one that registry.c let pass */
+	bool admitted_any;
+};
+
+/* A request on its way through a guest's queue, or the end of the session. */
+struct vckpt_command {
+	struct vckpt_command *next;
+	struct vckpt_host_request req;
+	bool end;
+};
+
+struct vckpt_stream;
+
+struct vckpt_guest {
+	struct vckpt_session *s;
+	struct vckpt_guest *next;
+	char name[VCKPT_NAME_MAX];
+	/* under the session's lock */
+	pthread_cond_t wake;
+	struct vckpt_command *first, **last;
+	struct vckpt_command end; /* its own, so that it cannot fail */
+	unsigned aborts;          /* ABORT, DESTROY, end that wait in the queue: hurry */
+	/* eventfd, readable while aborts > 0 */
+	int cancel;
+
+	/* worker */
+	char domain_name[256];
+	struct vckpt_domain *dom;
+	struct vckpt_agent agent;
+	bool channel_claimed;
+	uint64_t epoch;
+	uint32_t incarnation;
+	struct vckpt_stream *stream; /* prepared, begun or ended; NULL no epoch under way */
+	bool gateless;               /* no agent takes part */
+	bool asked;                  /* the agent was sent PREPARE or HOLD and no RELEASE since */
+	bool held;                   /* ... HOLD */
+	bool paused;                 /* by us */
+	bool rebuilding;             /* we try, or have: what stands there is not known */
+	bool rebuilt;                /* by us, and not woken yet */
+	bool noted;                  /* there is a journal entry */
+	uint64_t paused_at;
+	struct vckpt_journal_entry entry;
+};
+
+/* What a command comes to. */
+struct vckpt_outcome {
+	struct vckpt_host_event *ev; /* stop_ns, run_ns may be set */
+	json_t *detail;              /* owned; NULL: none */
+	uint64_t deadline;           /* for the whole command */
+};
+
+/* registry.c */
+/* Takes `name` for the session, or says who has it.  Waits up to `patience` ns for it, and a while
+ * longer for a session that is being undone.  Having it already is success. */
+int vckpt_claim_take(struct vckpt_session *s, enum vckpt_claim_kind kind, const char *name,
+		     uint64_t patience, struct vckpt_error *err);
+void vckpt_claim_drop(struct vckpt_session *s, enum vckpt_claim_kind kind, const char *name);
+/* Is it a session that has it of which nothing is left but what could not be undone yet? */
+bool vckpt_claim_is_stuck(struct vckpt_local *l, enum vckpt_claim_kind kind, const char *name);
+/* The session is over: all its claims go. */
+void vckpt_claim_drop_all(struct vckpt_session *s);
+/* The session's cluster is open and (incarnation, epoch) not older than what this host has seen. */
+int vckpt_claim_admit(struct vckpt_session *s, const struct vckpt_host_request *req,
+		      struct vckpt_error *err);
+
+/* shared.c: between two tries of what must not be given up.  Waits for `ns`, or less when kicked;
+ * false: this process is to end, the next one goes on by the journal. */
+bool vckpt_local_pause(struct vckpt_local *l, uint64_t ns);
+void vckpt_local_kick(struct vckpt_local *l);
+/* 1 s at first, up to 10 s. */
+uint64_t vckpt_local_pause_next(uint64_t pause);
+
+/* session.c */
+/* Hands an event to the owner; takes over what it points to. */
+void vckpt_session_emit(struct vckpt_session *s, struct vckpt_host_event *ev);
+bool vckpt_guest_hurried(struct vckpt_guest *g); /* an ABORT waits */
+/* As pthread_create(), with all signals blocked in the new thread. */
+int vckpt_thread_start(pthread_t *t, void *(*fn)(void *), void *arg);
+void vckpt_session_log(struct vckpt_guest *g, enum vckpt_level level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* guest.c: the epoch, request by request */
+int vckpt_guest_prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_hold(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		     struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_pause(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		      struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_cut(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		    struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_run(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		    struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_release(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_committed(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			  struct vckpt_outcome *out, struct vckpt_error *err);
+/* Undoes all that is under way; goes on past what fails and tells the first failure.  May be tried
+ * again. */
+int vckpt_guest_abort(struct vckpt_guest *g, struct vckpt_error *err);
+/* After an abort that failed: is there still something to be undone?  Not if the QEMU is gone or
+ * somebody took the journal entry away. */
+bool vckpt_guest_lasts(struct vckpt_guest *g);
+/* The domain of a request, opened. */
+int vckpt_guest_open(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		     struct vckpt_error *err);
+/* Connected to the agent within `patience`; takes the channel's claim. */
+int vckpt_guest_agent(struct vckpt_guest *g, uint64_t deadline, struct vckpt_error *err);
+void vckpt_guest_hang_up(struct vckpt_guest *g);
+/* Notes the stage in the journal. */
+int vckpt_guest_note(struct vckpt_guest *g, enum vckpt_stage stage, struct vckpt_error *err);
+void vckpt_guest_unnote(struct vckpt_guest *g);
+
+/* restart.c: RESTORE, WAKE, DESTROY */
+int vckpt_guest_restore(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_wake(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		     struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_destroy(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			struct vckpt_outcome *out, struct vckpt_error *err);
+
+/* look.c: what needs no epoch */
+int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			     struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_survey(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		       struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_status(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		       struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_adopt(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		      struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_doctor(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		       struct vckpt_outcome *out, struct vckpt_error *err);
+const char *vckpt_domain_state_name(enum vckpt_domain_state state);
+
+/* detail.c: messages as JSON.  NULL without memory; new references. */
+json_t *vckpt_detail_tcp(const struct vckpt_agent_tcp *t);
+json_t *vckpt_detail_welcome(const struct vckpt_agent_welcome *w);
+json_t *vckpt_detail_loud(const struct vckpt_list *loud);
+json_t *vckpt_detail_findings(const struct vckpt_list *findings);
+json_t *vckpt_detail_processes(const struct vckpt_list *processes);
+json_t *vckpt_detail_finding(const char *id, enum vckpt_finding_level level, const char *object,
+			     const char *text, const char *cure);
+
+/* capture.c */
+/* Everything that can be made ready while the guest runs. */
+int vckpt_stream_prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			 struct vckpt_stream **stream, struct vckpt_error *err);
+const struct vckpt_capture_engine *vckpt_stream_engine(const struct vckpt_stream *st);
+/* The guest is paused: begins and starts the reader.  CAPTURED or LOST follow.  On failure, also
+ * when the deadline passed or the guest is hurried, the stream can only be ended. */
+int vckpt_stream_begin(struct vckpt_stream *st, uint64_t deadline, struct vckpt_error *err);
+/* It was begun by an engine that lets the guest run while it streams.  NULL: false. */
+bool vckpt_stream_runs(const struct vckpt_stream *st);
+/* Nobody wants it any more: from now on it is only drained.  NULL is fine. */
+void vckpt_stream_discard(struct vckpt_stream *st);
+/* An engine that keeps the guest still has let go of it.  Ends early when the guest is hurried. */
+int vckpt_stream_wait(struct vckpt_stream *st, uint64_t deadline, struct vckpt_error *err);
+/* Was it captured whole? */
+bool vckpt_stream_whole(struct vckpt_stream *st);
+/* Drains what is left, with PROGRESS, and frees; files go unless it was whole.  The guest is not
+ * frozen afterwards.  NULL is fine. */
+void vckpt_stream_end(struct vckpt_stream *st);
+
+#endif

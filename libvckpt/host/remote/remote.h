@@ -1,0 +1,42 @@
+/*
+ * host/remote/remote.h: a host that a vckptd elsewhere is, asked over a byte stream
+ * (wire/host_msg.h).
+ *
+ * All hosts made here behave as host/host.h says: requests are buffered and never wait for the
+ * stream; fd() becomes readable when something is to be read or can be written.  The caller ignores
+ * SIGPIPE if descriptors are pipes.  `who` names the asker for records and refusals: "vckpt
+ * checkpoint, pid 4711".
+ */
+#ifndef VCKPT_HOST_REMOTE_REMOTE_H
+#define VCKPT_HOST_REMOTE_REMOTE_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "host/host.h"
+
+/* Takes over both descriptors (which may be the same), also on failure.  `name` is for people. Does
+ * not block: a refusal by the other side comes out of dispatch(). */
+int vckpt_remote_new(int fd_in, int fd_out, const char *name, const char *who,
+		     struct vckpt_host **host, struct vckpt_error *err);
+
+/* Starts argv (argv[0] found by PATH) with a stream as its stdin and stdout and its stderr ours:
+ * {"ssh", "n17", "vckptd", "--stdio", NULL}.  The child ends with close(), which then may block up
+ * to some seconds and kills what does not end by itself. */
+int vckpt_remote_launch(char *const argv[], const char *name, const char *who,
+			struct vckpt_host **host, struct vckpt_error *err);
+
+/* Blocks until the other side has taken us, at most `timeout_ns`; the text of its refusal
+ * otherwise. Events that come meanwhile stay for dispatch(). */
+int vckpt_remote_wait(struct vckpt_host *host, uint64_t timeout_ns, struct vckpt_error *err);
+
+/* A connected stream to the vckptd behind socket `path` of this machine; starts `vckptd` (found by
+ * PATH if it has no slash) with --daemon --socket path where none runs.  Several may do so at once:
+ * one daemon comes of it.  Blocks up to half a minute.  ondemand.c. */
+int vckpt_remote_connect(const char *path, const char *vckptd, int *fd, struct vckpt_error *err);
+
+/* The same, as a host that has said WELCOME. */
+int vckpt_remote_local(const char *path, const char *vckptd, const char *who,
+		       struct vckpt_host **host, struct vckpt_error *err);
+
+#endif
