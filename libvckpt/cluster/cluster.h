@@ -1,0 +1,169 @@
+/*
+ * cluster/cluster.h: what can be done with a cluster, for tools.
+ *
+ * Every call blocks until it is done or refused, runs in the caller's thread only, and may be ended
+ * early through ctx.cancel_fd.  0 or -1 with *err; what was begun is undone by then: no guest is
+ * left paused, held or with a capture open by a call that returned (what a host could not confirm
+ * is in the error and, at last, undone by the host itself when its session ends).  One call at a
+ * time per context.
+ *
+ * json_t results are new references that the caller drops with json_decref().  Their members are
+ * listed at each call; times are milliseconds (real) unless a name ends in _ns, sizes are bytes
+ * (integers).
+ */
+#ifndef VCKPT_CLUSTER_CLUSTER_H
+#define VCKPT_CLUSTER_CLUSTER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cluster/machine.h"
+#include "host/host.h"
+
+/* How far a call is.  Comes at each change of phase (guest NULL, done = total = 0) and for each
+ * PROGRESS of a host (done of total bytes; total 0: not known). */
+struct vckpt_progress {
+	const char *phase; /* "prepare", "quiet", "stop", "device state", "run", "release",
+			      "stream", "commit", "abort"; restart: "survey", "destroy", "mark",
+			      "restore", "wake", "undo" */
+	const char *guest;
+	uint64_t done, total;
+};
+
+struct vckpt_cluster_ctx {
+	size_t size;         /* of this struct, set by the caller */
+	const char *store;   /* folder of the store, seen by all hosts under this name */
+	const char *cluster; /* name */
+	const char *who; /* "vckpt checkpoint, pid 4711, user root": for the lease and refusals */
+
+	/* Makes a session with the host a definition names ("" = this machine).  May block.  *host
+	 * is then the cluster room's and ended with its close().  The room asks once per distinct
+	 * name and call. */
+	int (*open_host)(void *arg, const char *name, struct vckpt_host **host,
+			 struct vckpt_error *err);
+	void *open_arg;
+
+	/* May be NULL.  Must not call back into this room. */
+	void (*progress)(void *arg, const struct vckpt_progress *p);
+	void *progress_arg;
+
+	const struct vckpt_log *log; /* may be NULL */
+
+	/* -1, or a descriptor that becomes readable, and stays so, when the call is to be given up
+	 * (VCKPT_ECANCELED after everything is undone).  Never read from here.  An eventfd that a
+	 * signal handler writes to will do: vckpt_cancel_*(). */
+	int cancel_fd;
+};
+
+/* An eventfd for ctx.cancel_fd; the caller closes it. */
+int vckpt_cancel_open(int *fd, struct vckpt_error *err);
+/* Asks for the end.  Safe in a signal handler; keeps errno; twice is fine. */
+void vckpt_cancel_now(int fd);
+
+/*
+ * adopt: the guests of a cluster are made fit and written down.
+ * The store is made if there is none.  Each domain is surveyed and adopted by its host, then the
+ * definition is stored (replacing an older one only if `replace`, or if the guests and their
+ * domains are the same).  VCKPT_EBUSY: somebody works on the cluster, says who.
+ */
+struct vckpt_adopt_guest {
+	const char *guest;  /* name in the cluster; NULL or "": as the domain */
+	const char *domain; /* libvirt's name */
+	const char *host;   /* NULL or "": this machine */
+};
+
+/* *report (may be NULL): {"cluster", "guests": [{"guest", "domain", "host", "uuid", "memory",
+ * "changes": what ADOPT told, "problems": [{"id", "object", "text", "cure"}]}]} */
+int vckpt_cluster_adopt(const struct vckpt_cluster_ctx *ctx, const struct vckpt_adopt_guest *guests,
+			size_t n, bool replace, json_t **report, struct vckpt_error *err);
+
+/* checkpoint: one epoch. */
+struct vckpt_checkpoint_options {
+	const char *engine; /* "background", "stop-copy"; NULL or "": what can be had */
+	const char *gate;   /* "nic-plug", "socket", "none"; NULL or "": the best all guests have */
+	enum vckpt_drain drain;
+	const char *codec; /* "lz4", "zstd", "none"; NULL or "": the store's default */
+	int level;         /* of the codec, 0 default */
+	uint64_t parent;   /* committed epoch whose pages may be referred to; 0 none */
+	struct vckpt_deadlines deadlines; /* members that are 0 take their defaults */
+	const char *why;                  /* for the record, may be NULL */
+};
+
+/*
+ * Filled also on failure, as far as the epoch came (record may then be NULL).  The record:
+ *   "cluster", "epoch", "incarnation", "parent", "state": "committed" | "failed", "error" (failed),
+ *   "why", "who", "began" (ns since 1970), "engine" (name, or {guest: name} if they differ),
+ * "codec", "level", "gate" (same shape), "drain": "prefer" | "require" | "none", "quiet": bool,
+ * "token", "total_ms", "stall_ms" (first stop to last run, see docs/protocol.md), "stall_by":
+ * "qemu" | "coordinator", "phases": [{"phase", "begin_ns", "end_ns"}]         since the epoch's
+ * start "phases_ms": {"prepare", "quiet", "stop", "device state", "run", "release", "stream",
+ * "commit"} "loud": [{"guest", "pid", "rank", "peer", "bytes", "what"}] "guests": [{"guest",
+ * "domain", "host", "engine", "paused_ms", "prepare": {...}, "hold": {...}, "release": {...},
+ * "receipt": {...}}]     the hosts' own details; tcp counters in "prepare" and "release" "notes":
+ * ["..."]
+ */
+struct vckpt_checkpoint_result {
+	uint64_t epoch;
+	uint32_t incarnation;
+	json_t *record;
+};
+
+int vckpt_cluster_checkpoint(const struct vckpt_cluster_ctx *ctx,
+			     const struct vckpt_checkpoint_options *opt, /* NULL: all defaults */
+			     struct vckpt_checkpoint_result *result, struct vckpt_error *err);
+void vckpt_checkpoint_result_clear(struct vckpt_checkpoint_result *result);
+
+/*
+ * restart: all guests as they were at a committed epoch.  The new incarnation is durable before any
+ * guest is touched.  VCKPT_EREFUSED, naming them, while guests of the cluster still run, unless
+ * `destroy`. If a guest cannot be rebuilt, or its agent finds its address in use, all that were
+ * rebuilt are destroyed again, also those that run already.
+ */
+struct vckpt_restart_options {
+	bool destroy;       /* guests that still run are destroyed first */
+	const char *engine; /* "eager"; NULL or "": any */
+	struct vckpt_deadlines deadlines;
+};
+
+/* record: "cluster", "epoch", "incarnation", "state": "running" | "failed", "error", "who",
+ * "began", "total_ms", "phases", "phases_ms" {"survey", "destroy", "mark", "restore", "wake"},
+ * "guests": [{"guest", "domain", "host", "status": {...}, "restore": {...}, "wake": {...}}],
+ * "notes" */
+struct vckpt_restart_result {
+	uint64_t epoch;
+	uint32_t incarnation;
+	json_t *record;
+};
+
+/* `epoch` 0: the newest committed one. */
+int vckpt_cluster_restart(const struct vckpt_cluster_ctx *ctx, uint64_t epoch,
+			  const struct vckpt_restart_options *opt, /* NULL: all defaults */
+			  struct vckpt_restart_result *result, struct vckpt_error *err);
+void vckpt_restart_result_clear(struct vckpt_restart_result *result);
+
+/* All guests destroyed (off already is fine); all hosts are tried also if one fails.
+ * *report (may be NULL; filled also on failure, as far as it came): {"cluster", "guests":
+ * [{"guest", "domain", "host", "code": "ok", "text"}]}
+ */
+int vckpt_cluster_kill(const struct vckpt_cluster_ctx *ctx, json_t **report,
+		       struct vckpt_error *err);
+
+/* Works beside a checkpoint of somebody else; takes no lease.  A host that cannot be reached is in
+ * the answer, not a failure: {"cluster", "incarnation", "epoch" (newest committed, 0 none), "busy":
+ * {"who", "host", "pid", "purpose", "since" (ns since 1970)} | null, "guests": [{"guest", "domain",
+ * "host", "state": "running" | ... | "unknown", "error"?, "detail": {...}}]} */
+int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
+			 struct vckpt_error *err);
+
+/* {"cluster", "worst": "ok" | "note" | "warn" | "bad",
+ *  "findings": [{"host", "guest"? , "id", "level", "object", "text", "cure"}]}; a host or guest
+ * that cannot be asked is a finding itself.  ctx.cluster NULL: only the host `ctx.open_host("")` is
+ * looked at, and no store is needed. */
+int vckpt_cluster_doctor(const struct vckpt_cluster_ctx *ctx, json_t **findings,
+			 struct vckpt_error *err);
+
+#endif

@@ -1,0 +1,116 @@
+#include "cluster/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define OPEN_ATTEMPT "lease-%llu"
+
+int vckpt_session_check(const struct vckpt_cluster_ctx *ctx, bool cluster, struct vckpt_error *err)
+{
+	if (ctx->size < sizeof(*ctx))
+		return vckpt_fail(err, VCKPT_EUSAGE, "the caller was built for an older vckpt");
+	if (!ctx->open_host)
+		return vckpt_fail(err, VCKPT_EUSAGE, "nobody says how to reach a host");
+	if (cluster && (!ctx->store || !ctx->cluster))
+		return vckpt_fail(err, VCKPT_EUSAGE, "no store or no cluster is named");
+	return 0;
+}
+
+static int name_all(struct vckpt_cluster_session *s, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &s->c;
+
+	s->guests = calloc(c->n_slots + 1, sizeof(*s->guests));
+	s->hosts = calloc(c->n_links + 1, sizeof(*s->hosts));
+	if (!s->guests || !s->hosts)
+		return vckpt_fail_errno(err, "no memory");
+	for (uint32_t i = 0; i < c->n_slots; i++)
+		s->guests[i] = c->slots[i].guest;
+	for (uint32_t i = 0; i < c->n_links; i++)
+		s->hosts[i] = vckpt_link_label(&c->links[i]);
+	return 0;
+}
+
+int vckpt_session_ask(struct vckpt_cluster_session *s, bool hosts, uint16_t op, uint64_t timeout_ns,
+		      struct vckpt_ask_machine *q, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &s->c;
+
+	if (vckpt_ask_machine_init(q, c->cluster, op, timeout_ns, hosts ? "host" : "guest",
+				   hosts ? s->hosts : s->guests, hosts ? c->n_links : c->n_slots,
+				   &c->next_seq, err) < 0)
+		return -1;
+	if (c->lease)
+		snprintf(q->attempt, sizeof(q->attempt), OPEN_ATTEMPT,
+			 (unsigned long long)vckpt_lease_generation(c->lease));
+	return vckpt_coordinator_run(c, &q->m, hosts, NULL, NULL, err);
+}
+
+static int open_all(struct vckpt_cluster_session *s, bool all, struct vckpt_error *err)
+{
+	struct vckpt_deadlines d = {0};
+	struct vckpt_ask_machine q;
+	int rc;
+
+	vckpt_deadlines_default(&d);
+	memset(&q, 0, sizeof(q));
+	rc = vckpt_session_ask(s, true, VCKPT_OP_OPEN, d.open_ns, &q, err);
+	if (rc == 0 && all)
+		rc = vckpt_ask_machine_verdict(&q, err);
+	for (uint32_t i = 0; i < q.m.n; i++)
+		if (q.answers[i].error.code != VCKPT_OK && s->c.links[i].error.code == VCKPT_OK)
+			s->c.links[i].error = q.answers[i].error;
+	vckpt_ask_machine_clear(&q);
+	return rc;
+}
+
+static int reach(struct vckpt_cluster_session *s, const char *purpose, unsigned flags,
+		 struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &s->c;
+
+	if (vckpt_coordinator_define(c, &s->def, err) < 0 || name_all(s, err) < 0)
+		return -1;
+	if ((flags & VCKPT_WITH_LEASE) && vckpt_coordinator_lease(c, purpose, err) < 0)
+		return -1;
+	if (vckpt_coordinator_connect(c, flags & VCKPT_ALL_HOSTS, err) < 0)
+		return -1;
+	if (flags & VCKPT_LOOK_ONLY)
+		return 0;
+	return open_all(s, flags & VCKPT_ALL_HOSTS, err);
+}
+
+int vckpt_session_begin_with(struct vckpt_cluster_session *s, const struct vckpt_cluster_ctx *ctx,
+			     const char *purpose, unsigned flags, struct vckpt_error *err)
+{
+	if (vckpt_coordinator_open(&s->c, ctx, err) < 0)
+		return -1;
+	return reach(s, purpose, flags, err);
+}
+
+int vckpt_session_begin(struct vckpt_cluster_session *s, const struct vckpt_cluster_ctx *ctx,
+			const char *purpose, unsigned flags, struct vckpt_error *err)
+{
+	vckpt_autofree char *text = NULL;
+	size_t len;
+
+	if (vckpt_session_check(ctx, true, err) < 0 || vckpt_coordinator_open(&s->c, ctx, err) < 0)
+		return -1;
+	if (vckpt_store_read_definition(s->c.store, s->c.cluster, &text, &len, err) < 0)
+		return -1;
+	if (vckpt_definition_decode(text, len, &s->def, err) < 0)
+		return vckpt_error_prefix(err, "cluster %s", s->c.cluster);
+	return reach(s, purpose, flags, err);
+}
+
+void vckpt_session_end(struct vckpt_cluster_session *s)
+{
+	vckpt_coordinator_close(&s->c);
+	vckpt_definition_clear(&s->def);
+	free(s->guests);
+	free(s->hosts);
+	memset(s, 0, sizeof(*s));
+}
