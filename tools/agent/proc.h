@@ -1,0 +1,41 @@
+/*
+ * proc.h: other processes, as /proc shows them.  A process that ends while it is looked at is
+ * simply not there: such calls return -1 without an error text.  None blocks.
+ */
+#ifndef VCKPT_AGENT_PROC_H
+#define VCKPT_AGENT_PROC_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The text of a file of /proc, cut to `size` - 1 bytes, with a NUL ("" when it cannot be read).
+ * Returns its length or -1. */
+ssize_t vckpt_proc_read(const char *path, char *buf, size_t size);
+
+/* When a process began, in clock ticks since boot: with the pid it names a process for good. */
+int vckpt_proc_start(pid_t pid, uint64_t *start);
+/* The same out of the text of /proc/PID/stat (the name in it may hold blanks and parentheses). */
+int vckpt_proc_parse_start(const char *stat, uint64_t *start);
+
+/* /proc/PID/comm; "?" when it is gone. */
+void vckpt_proc_name(pid_t pid, char *out, size_t len);
+
+/* Calls `each` for every process until it returns non-zero, and returns that. */
+int vckpt_proc_each(int (*each)(pid_t pid, void *arg), void *arg);
+
+/* Calls `each` for every open descriptor with what it links to. */
+void vckpt_proc_fds(pid_t pid, void (*each)(pid_t pid, int fd, const char *target, void *arg),
+		    void *arg);
+
+/* The inode of "socket:[N]", 0 for anything else. */
+uint32_t vckpt_proc_socket_inode(const char *target);
+
+/* Opens, read and write, the memfd `inode` that `pid` has open or mapped.  Returns a descriptor or
+ * -1. */
+int vckpt_proc_open_memfd(pid_t pid, uint64_t inode);
+
+int vckpt_pidfd_open(pid_t pid);
+int vckpt_pidfd_getfd(int pidfd, int fd);
+
+#endif
