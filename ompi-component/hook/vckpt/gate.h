@@ -1,0 +1,38 @@
+/*
+ * gate.h: the gate "socket" of one process.  There is one, since the functions that transports are
+ * led to carry no argument of ours.  See docs/interposition.md.
+ */
+#ifndef HOOK_VCKPT_GATE_H
+#define HOOK_VCKPT_GATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "client/attach.h"
+
+/* The attachment that the gate obeys: attach it before vckpt_hook_gate_install(). */
+struct vckpt_attachment *vckpt_hook_attachment(void);
+
+struct vckpt_hook_gate_report {
+	void (*object)(void *arg, const char *object, size_t sites); /* may be NULL */
+	void *arg;
+};
+
+/* Prepares *vckpt_hook_attachment() and registers for fork().  Must come first, once. */
+int vckpt_hook_gate_prepare(struct vckpt_error *err);
+
+/*
+ * Leads the transports named by `objects` (see interpose.h) through the gate, now and when they are
+ * loaded later.  The slot says so (VCKPT_SLOT_GATED, sites) as soon as there is one site.
+ */
+int vckpt_hook_gate_install(const char *objects, const struct vckpt_hook_gate_report *report,
+			    struct vckpt_error *err);
+
+/* Import slots of transports that lead through the gate at the moment. */
+size_t vckpt_hook_gate_sites(void);
+
+/* Takes the gate out again and leaves the agent.  Threads may be inside meanwhile. */
+int vckpt_hook_gate_remove(struct vckpt_error *err);
+
+#endif

@@ -1,0 +1,140 @@
+/* hook_vckpt_component.c: what Open MPI calls. */
+#include "hook_vckpt.h"
+
+#include <limits.h>
+#include <unistd.h>
+
+#include "mpi.h"
+#include "opal/runtime/opal_progress.h"
+#include "opal/util/output.h"
+#include "opal/util/show_help.h"
+
+#include "base/cleanup.h"
+#include "client/gate.h"
+#include "client/page.h"
+#include "gate.h"
+#include "identity.h"
+
+#define HELP "help-hook-vckpt.txt"
+
+static bool attached; /* written in MPI_Init and MPI_Finalize only */
+
+static void show_problem(const char *topic, int rank, const struct vckpt_error *err)
+{
+	char host[HOST_NAME_MAX + 1] = "";
+
+	gethostname(host, sizeof(host) - 1);
+#ifdef VCKPT_HELP_DIR
+	opal_show_help_add_dir(VCKPT_HELP_DIR);
+#endif
+	opal_show_help(HELP, topic, true, host, rank, err->text);
+}
+
+static void say_object(void *arg, const char *object, size_t sites)
+{
+	const struct hook_vckpt_params *p = arg;
+
+	opal_output_verbose(10, p->output, "hook:vckpt: %s: %zu import slots lead through the gate",
+			    object, sites);
+}
+
+static int attach(int *rank, struct vckpt_error *err)
+{
+	const struct hook_vckpt_params *p = &vckpt_hook_params;
+	struct vckpt_hook_identity me;
+	int done;
+
+	vckpt_hook_identity_get(&me);
+	*rank = me.id.rank;
+	done = vckpt_hook_gate_prepare(err);
+	if (done == 0)
+		done = vckpt_attach(vckpt_hook_attachment(), &me.id, err);
+	if (done == 0)
+		opal_output_verbose(5, p->output,
+				    "hook:vckpt: rank %d of %u, job %s on %zu nodes: attached",
+				    me.id.rank, me.id.size, me.id.job ? me.id.job : "without name",
+				    me.id.nnodes);
+	vckpt_hook_identity_free(&me);
+	return done;
+}
+
+static void init_bottom(int argc, char **argv, int requested, int *provided)
+{
+	struct hook_vckpt_params *p = &vckpt_hook_params;
+	const struct vckpt_hook_gate_report report = {say_object, p};
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	int rank = -1;
+
+	(void)argc;
+	(void)argv;
+	(void)requested;
+	(void)provided;
+	if (!p->enable || attached)
+		return;
+	/* By far the most common: this is no guest of ours.  One look for a file, and no word. */
+	vckpt_autofd int page = vckpt_page_open(&err);
+	if (page < 0 && err.code == VCKPT_ENOTFOUND)
+		return;
+	if (page < 0 || attach(&rank, &err) < 0) {
+		show_problem("attach-failed", rank, &err);
+		return;
+	}
+	attached = true;
+	if (p->gate != HOOK_VCKPT_GATE_SOCKET)
+		return;
+	if (vckpt_hook_gate_install(p->transports, &report, &err) < 0)
+		show_problem("gate-failed", rank, &err);
+	opal_output_verbose(5, p->output, "hook:vckpt: rank %d: %zu sites under the gate", rank,
+			    vckpt_hook_gate_sites());
+}
+
+static void finalize_top(void)
+{
+	const struct hook_vckpt_params *p = &vckpt_hook_params;
+	const struct vckpt_attachment *a = vckpt_hook_attachment();
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+
+	if (!attached)
+		return;
+	/* A rank that is held stays held to its end: what it still has to send must not slip out
+	 * into a wire that the agent has found quiet.  Receiving goes on meanwhile. */
+	while (vckpt_hook_gate_sites() && !vckpt_gate_wait(a, VCKPT_MS / 20))
+		opal_progress();
+	opal_output_verbose(5, p->output, "hook:vckpt: leaving, %llu calls were refused",
+			    (unsigned long long)a->slot->refused);
+	if (vckpt_hook_gate_remove(&err) < 0)
+		show_problem("gate-failed", -1, &err);
+	attached = false;
+}
+
+static int component_open(void)
+{
+	struct hook_vckpt_params *p = &vckpt_hook_params;
+
+	p->output = opal_output_open(NULL);
+	opal_output_set_verbosity(p->output, p->verbose);
+	return OMPI_SUCCESS;
+}
+
+static int component_close(void)
+{
+	opal_output_close(vckpt_hook_params.output);
+	vckpt_hook_params.output = -1;
+	return OMPI_SUCCESS;
+}
+
+ompi_hook_base_component_t mca_hook_vckpt_component = {
+	.hookm_version =
+		{
+			OMPI_HOOK_BASE_VERSION_1_0_0,
+			.mca_component_name = "vckpt",
+			MCA_BASE_MAKE_VERSION(component, OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION,
+					      OMPI_RELEASE_VERSION),
+			.mca_open_component = component_open,
+			.mca_close_component = component_close,
+			.mca_register_component_params = vckpt_hook_register,
+		},
+	.hookm_data = {MCA_BASE_METADATA_PARAM_CHECKPOINT},
+	.hookm_mpi_init_bottom = init_bottom,
+	.hookm_mpi_finalize_top = finalize_top,
+};
