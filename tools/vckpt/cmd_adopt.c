@@ -1,0 +1,136 @@
+/* vckpt adopt: which domains are the guests of a cluster. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/store.h"
+#include "tool.h"
+
+struct adopt {
+	char *cluster;
+	char **domains;
+	int n;
+	bool replace;
+};
+
+static const struct argp_option options[] = {
+	{"replace", 'r', 0, 0, "replace a definition that names other guests or domains", 0},
+	{0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct adopt *o = state->input;
+
+	switch (key) {
+	case 'r':
+		o->replace = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (o->cluster)
+			return ARGP_ERR_UNKNOWN; /* the rest comes as ARGP_KEY_ARGS */
+		o->cluster = arg;
+		return 0;
+	case ARGP_KEY_ARGS:
+		o->domains = state->argv + state->next;
+		o->n = state->argc - state->next;
+		return 0;
+	case ARGP_KEY_END:
+		if (o->n == 0)
+			argp_error(state, "name the cluster and its domains");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {options,
+				 parse,
+				 "CLUSTER [GUEST=]DOMAIN...",
+				 "Makes libvirt domains the guests of a cluster: writes the "
+				 "cluster's definition into the store, "
+				 "adds the channel org.vckpt.0 where a domain lacks one, and takes "
+				 "autostart away.  GUEST is the "
+				 "name in the cluster if it is to differ from the domain's.",
+				 NULL,
+				 NULL,
+				 NULL};
+
+static void print(const json_t *report)
+{
+	const json_t *guest, *line;
+	size_t i, k;
+
+	printf("cluster %s:\n", tool_string(report, "cluster"));
+	json_array_foreach (json_object_get(report, "guests"), i, guest) {
+		const json_t *told = json_object_get(guest, "changes");
+		char mem[16];
+
+		printf("  %s: domain %s, %s\n", tool_string(guest, "guest"),
+		       tool_string(guest, "domain"), tool_bytes(mem, tool_number(guest, "memory")));
+		json_array_foreach (json_object_get(told, "changed"), k, line)
+			printf("    %s\n", json_string_value(line));
+		json_array_foreach (json_object_get(told, "notes"), k, line)
+			printf("    note: %s\n", json_string_value(line));
+		if (json_is_true(json_object_get(told, "restart_needed")))
+			printf("    start the guest anew for that to take effect\n");
+	}
+}
+
+/* What keeps a guest from being checkpointed: it is adopted all the same, but not without a word.
+ */
+static void warn(const json_t *report)
+{
+	const json_t *guest, *problem;
+	size_t i, k;
+
+	json_array_foreach (json_object_get(report, "guests"), i, guest)
+		json_array_foreach (json_object_get(guest, "problems"), k, problem)
+			fprintf(stderr,
+				"vckpt adopt: warning: guest %s cannot be checkpointed (%s): %s\n"
+				"  cure: %s\n",
+				tool_string(guest, "guest"), tool_string(problem, "id"),
+				tool_string(problem, "text"), tool_string(problem, "cure"));
+}
+
+static int run(struct tool *t, int argc, char **argv)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct vckpt_adopt_guest *guests;
+	struct vckpt_cluster_ctx ctx;
+	json_t *report = NULL;
+	struct adopt o = {0};
+	int rc;
+
+	tool_parse(t, &argp, "adopt", argc, argv, &o);
+	guests = calloc((size_t)o.n, sizeof(*guests));
+	if (!guests)
+		return VCKPT_ESYSTEM;
+	for (int i = 0; i < o.n; i++) {
+		char *equals = strchr(o.domains[i], '=');
+
+		guests[i].domain = equals ? equals + 1 : o.domains[i];
+		if (equals) {
+			*equals = '\0';
+			guests[i].guest = o.domains[i];
+		}
+	}
+	rc = vckpt_store_init(t->store, &err);
+	if (rc == 0)
+		rc = tool_context(t, "adopt", o.cluster, &ctx, &err);
+	if (rc == 0)
+		rc = vckpt_cluster_adopt(&ctx, guests, (size_t)o.n, o.replace, &report, &err);
+	free(guests);
+	if (rc < 0)
+		return tool_failed(t, "adopt", &err);
+	if (t->json)
+		tool_print_json(report);
+	else if (!t->quiet)
+		print(report);
+	if (!t->json)
+		warn(report);
+	json_decref(report);
+	return 0;
+}
+
+const struct tool_command tool_adopt = {"adopt", "make domains the guests of a cluster", run};

@@ -1,0 +1,109 @@
+/* vckpt ls: the checkpoints a store holds.  Reads the store and asks no host. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "store/catalogue.h"
+#include "store/store.h"
+#include "tool.h"
+
+/* What one line of `ls` says.  A damaged entry is listed, not hidden. */
+static json_t *epoch_line(const struct vckpt_store *store, const char *cluster, uint64_t number)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct vckpt_epoch e;
+	uint64_t ram = 0, out = 0;
+	json_t *j;
+
+	if (vckpt_catalogue_get(store, cluster, number, &e, &err) < 0)
+		return json_pack("{s:s, s:I, s:s}", "cluster", cluster, "epoch", (json_int_t)number,
+				 "error", err.text);
+	for (size_t i = 0; i < e.n_guests; i++) {
+		ram += e.guests[i].ram_bytes;
+		out += e.guests[i].bytes_out;
+	}
+	j = json_pack("{s:s, s:I, s:I, s:I, s:i, s:I, s:I, s:s, s:s, s:s}", "cluster", cluster,
+		      "epoch", (json_int_t)number, "incarnation", (json_int_t)e.incarnation,
+		      "time_ns", (json_int_t)e.time_ns, "guests", (int)e.n_guests, "ram_bytes",
+		      (json_int_t)ram, "stored_bytes", (json_int_t)out, "engine", e.engine, "gate",
+		      e.gate, "why", e.why);
+	vckpt_epoch_clear(&e);
+	return j;
+}
+
+static int list_cluster(const struct vckpt_store *store, const char *cluster, json_t *lines,
+			struct vckpt_error *err)
+{
+	uint64_t *epochs = NULL;
+	size_t n = 0;
+
+	if (vckpt_catalogue_list(store, cluster, &epochs, &n, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(lines, epoch_line(store, cluster, epochs[i]));
+	free(epochs);
+	return 0;
+}
+
+static void print_lines(const json_t *lines)
+{
+	const json_t *l;
+	size_t i;
+
+	printf("%-20s %6s  %-19s %6s %10s %10s  %s\n", "CLUSTER", "EPOCH", "TIME", "GUESTS",
+	       "MEMORY", "STORED", "WHY");
+	json_array_foreach (lines, i, l) {
+		char t[32], a[16], b[16];
+
+		if (json_object_get(l, "error")) {
+			printf("%-20s %6.0f  damaged: %s\n", tool_string(l, "cluster"),
+			       tool_number(l, "epoch"), tool_string(l, "error"));
+			continue;
+		}
+		printf("%-20s %6.0f  %-19s %6.0f %10s %10s  %s\n", tool_string(l, "cluster"),
+		       tool_number(l, "epoch"),
+		       tool_when(t, (uint64_t)json_integer_value(json_object_get(l, "time_ns"))),
+		       tool_number(l, "guests"), tool_bytes(a, tool_number(l, "ram_bytes")),
+		       tool_bytes(b, tool_number(l, "stored_bytes")), tool_string(l, "why"));
+	}
+}
+
+static const struct argp ls_argp = {
+	NULL,        tool_parse_cluster,
+	"[CLUSTER]", "Lists the committed checkpoints of a cluster, or of all.",
+	NULL,        NULL,
+	NULL};
+
+static int run_ls(struct tool *t, int argc, char **argv)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	json_t *lines = json_array();
+	struct vckpt_store *store;
+	char **names = NULL, *cluster = NULL;
+	size_t n = 0;
+	int rc = -1;
+
+	tool_parse(t, &ls_argp, "ls", argc, argv, &cluster);
+	store = vckpt_store_open(t->store, &err);
+	if (!store)
+		goto out;
+	if (cluster) {
+		rc = list_cluster(store, cluster, lines, &err);
+		goto out;
+	}
+	rc = vckpt_store_clusters(store, &names, &n, &err);
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = list_cluster(store, names[i], lines, &err);
+out:
+	if (rc < 0)
+		rc = tool_failed(t, "ls", &err);
+	else if (t->json)
+		tool_print_json(lines);
+	else
+		print_lines(lines);
+	vckpt_store_free_names(names, n);
+	vckpt_store_close(store);
+	json_decref(lines);
+	return rc;
+}
+
+const struct tool_command tool_ls = {"ls", "list checkpoints", run_ls};

@@ -1,0 +1,96 @@
+/* vckpt restart: a cluster as it was at a committed epoch. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tool.h"
+
+struct restart {
+	char *cluster;
+	struct vckpt_restart_options opt;
+};
+
+static const struct argp_option options[] = {
+	{"destroy", 'd', 0, 0, "destroy guests of the cluster that still run", 0},
+	{0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct restart *o = state->input;
+
+	switch (key) {
+	case 'd':
+		o->opt.destroy = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (o->cluster)
+			argp_error(state, "one cluster at a time");
+		o->cluster = arg;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {options,
+				 parse,
+				 "[CLUSTER[@EPOCH]]",
+				 "Brings all guests of a cluster back as they were at a "
+				 "checkpoint, the newest if none is named.  "
+				 "Every page is verified before a guest runs.  Refuses while a "
+				 "guest of the cluster still runs.",
+				 NULL,
+				 NULL,
+				 NULL};
+
+static void print(const struct vckpt_restart_result *r)
+{
+	const json_t *guest, *rec = r->record;
+	char a[16], b[16];
+	size_t i;
+
+	printf("%s: runs again from epoch %llu (incarnation %u) after %s\n",
+	       tool_string(rec, "cluster"), (unsigned long long)r->epoch, r->incarnation,
+	       tool_ms(a, tool_number(rec, "total_ms")));
+	json_array_foreach (json_object_get(rec, "guests"), i, guest)
+		printf("  %s: %s rebuilt and verified in %s%s\n", tool_string(guest, "guest"),
+		       tool_bytes(a, tool_number(guest, "restore.bytes")),
+		       tool_ms(b, tool_number(guest, "restore.took_ns") / 1e6),
+		       json_is_false(json_object_get(json_object_get(guest, "wake"), "awake"))
+			       ? ", its agent is silent"
+			       : "");
+	tool_print_notes(stdout, rec);
+}
+
+static int run(struct tool *t, int argc, char **argv)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct vckpt_restart_result result = {0};
+	struct vckpt_cluster_ctx ctx;
+	struct restart o = {0};
+	uint64_t epoch = 0;
+	char name[65];
+	int rc = 0;
+
+	tool_parse(t, &argp, "restart", argc, argv, &o);
+	if (o.cluster)
+		rc = tool_split_epoch(o.cluster, &epoch, &err);
+	if (rc == 0)
+		rc = tool_pick_cluster(t, o.cluster, name, &err);
+	if (rc == 0)
+		rc = tool_context(t, "restart", name, &ctx, &err);
+	if (rc == 0)
+		rc = vckpt_cluster_restart(&ctx, epoch, &o.opt, &result, &err);
+	tool_progress_free(t->progress);
+	t->progress = NULL;
+	if (rc < 0)
+		rc = tool_failed_with(t, "restart", &err, result.record);
+	else if (t->json)
+		tool_print_json(result.record);
+	else if (!t->quiet)
+		print(&result);
+	vckpt_restart_result_clear(&result);
+	return rc;
+}
+
+const struct tool_command tool_restart = {"restart", "bring a cluster back from a checkpoint", run};

@@ -1,0 +1,111 @@
+/* vckpt show: one checkpoint in detail.  Reads the store and asks no host. */
+#include <stdio.h>
+
+#include "store/catalogue.h"
+#include "store/store.h"
+#include "tool.h"
+
+/* The catalogue's entry as one object: what the store knows, and the record beside it. */
+static json_t *epoch_object(const struct vckpt_epoch *e, struct vckpt_error *err)
+{
+	json_t *guests = json_array();
+
+	for (size_t i = 0; i < e->n_guests; i++) {
+		json_t *r = vckpt_receipt_to_json(&e->guests[i], err);
+
+		if (!r) {
+			json_decref(guests);
+			return NULL;
+		}
+		json_array_append_new(guests, r);
+	}
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:O?}", "cluster",
+			 e->cluster, "epoch", (json_int_t)e->epoch, "incarnation",
+			 (json_int_t)e->incarnation, "parent", (json_int_t)e->parent, "time_ns",
+			 (json_int_t)e->time_ns, "asked_by", e->asked_by, "why", e->why, "engine",
+			 e->engine, "gate", e->gate, "outcome", e->drain, "guests", guests,
+			 "record", e->record);
+}
+
+static void print_epoch(const struct vckpt_epoch *e)
+{
+	static const char *const phases[] = {"prepare", "quiet",   "stop",   "device state",
+					     "run",     "release", "stream", "commit"};
+	const char *policy = tool_string(e->record, "drain");
+	char a[32], b[16];
+	size_t i;
+
+	printf("%s@%llu  %s  incarnation %llu\n", e->cluster, (unsigned long long)e->epoch,
+	       tool_when(a, e->time_ns), (unsigned long long)e->incarnation);
+	printf("  asked by %s%s%s\n", e->asked_by, *e->why ? ": " : "", e->why);
+	printf("  engine %s, gate %s, drain%s%s: %s\n", e->engine, e->gate, *policy ? " " : "",
+	       policy, e->drain);
+	printf("  stall %s\n", tool_ms(a, tool_number(e->record, "stall_ms")));
+	for (i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+		char path[48];
+
+		snprintf(path, sizeof(path), "phases_ms.%s", phases[i]);
+		printf("    %-13s %s\n", phases[i], tool_ms(a, tool_number(e->record, path)));
+	}
+	for (i = 0; i < e->n_guests; i++) {
+		const struct vckpt_receipt *r = &e->guests[i];
+
+		printf("  %s: %s of memory, %s stored; pages: %llu stored, %llu zero, %llu of "
+		       "earlier "
+		       "epochs\n",
+		       r->guest, tool_bytes(a, (double)r->ram_bytes),
+		       tool_bytes(b, (double)r->bytes_out), (unsigned long long)r->pages_stored,
+		       (unsigned long long)r->pages_zero, (unsigned long long)r->pages_inherited);
+	}
+	tool_print_loud(e->record);
+}
+
+static const struct argp show_argp = {
+	NULL,
+	tool_parse_cluster,
+	"[CLUSTER[@EPOCH]]",
+	"Shows one checkpoint: who asked, times by phase, sizes, who was not quiet.",
+	NULL,
+	NULL,
+	NULL};
+
+static int run_show(struct tool *t, int argc, char **argv)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct vckpt_store *store = NULL;
+	struct vckpt_epoch e = {0};
+	char *word = NULL, name[65];
+	uint64_t epoch = 0;
+	int rc = 0;
+
+	tool_parse(t, &show_argp, "show", argc, argv, &word);
+	if (word)
+		rc = tool_split_epoch(word, &epoch, &err);
+	if (rc == 0)
+		rc = tool_pick_cluster(t, word, name, &err);
+	if (rc == 0) {
+		store = vckpt_store_open(t->store, &err);
+		rc = store ? 0 : -1;
+	}
+	if (rc == 0 && epoch == 0)
+		rc = vckpt_catalogue_newest(store, name, &epoch, &err);
+	if (rc == 0)
+		rc = vckpt_catalogue_get(store, name, epoch, &e, &err);
+	if (rc == 0 && t->json) {
+		json_t *j = epoch_object(&e, &err);
+
+		rc = j ? 0 : -1;
+		if (j)
+			tool_print_json(j);
+		json_decref(j);
+	} else if (rc == 0) {
+		print_epoch(&e);
+	}
+	if (rc < 0)
+		rc = tool_failed(t, "show", &err);
+	vckpt_epoch_clear(&e);
+	vckpt_store_close(store);
+	return rc;
+}
+
+const struct tool_command tool_show = {"show", "show one checkpoint", run_show};

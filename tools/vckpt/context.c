@@ -1,0 +1,115 @@
+/* How the commands reach hosts, and how a person stops them. */
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/remote/remote.h"
+#include "tool.h"
+
+/* The one thing a signal handler can reach. */
+static volatile sig_atomic_t cancel_fd = -1;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	vckpt_cancel_now(cancel_fd);
+}
+
+static int open_host(void *arg, const char *name, struct vckpt_host **host, struct vckpt_error *err)
+{
+	const struct tool *t = arg;
+
+	if (*name)
+		return vckpt_fail(
+			err, VCKPT_EREFUSED,
+			"host %s: this version of vckpt works with this machine's vckptd only",
+			name);
+	return vckpt_remote_local(t->socket, t->daemon, "vckpt", host, err);
+}
+
+/*
+ * Fault point for tests: VCKPT_FAULT_STOP=PHASE stops this process (SIGSTOP) as that phase begins,
+ * VCKPT_FAULT_STOP=progress when a guest's memory has begun to flow, so that a test can kill any
+ * part of the system in any state of the protocol without guessing at times.
+ */
+static void fault_stop(const struct vckpt_progress *p)
+{
+	const char *at = getenv("VCKPT_FAULT_STOP");
+
+	if (at && strcmp(at, p->guest ? "progress" : p->phase) == 0) {
+		raise(SIGSTOP);
+		unsetenv("VCKPT_FAULT_STOP"); /* once */
+	}
+}
+
+static void on_progress(void *arg, const struct vckpt_progress *p)
+{
+	struct tool *t = arg;
+
+	if (t->progress)
+		tool_progress_show(t->progress, p);
+	fault_stop(p);
+}
+
+static const char *who(const char *command)
+{
+	static char text[128];
+	struct passwd *pw = getpwuid(getuid());
+
+	snprintf(text, sizeof(text), "vckpt %s, pid %d, user %s", command, (int)getpid(),
+		 pw ? pw->pw_name : "?");
+	return text;
+}
+
+int tool_context(struct tool *t, const char *command, const char *cluster,
+		 struct vckpt_cluster_ctx *ctx, struct vckpt_error *err)
+{
+	struct sigaction sa = {.sa_handler = on_signal};
+
+	if (vckpt_cancel_open(&t->cancel_fd, err) < 0)
+		return -1;
+	cancel_fd = t->cancel_fd;
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGHUP, &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	if (!t->quiet && !t->json)
+		t->progress = tool_progress_new();
+	*ctx = (struct vckpt_cluster_ctx){
+		.size = sizeof(*ctx),
+		.store = t->store,
+		.cluster = cluster,
+		.who = who(command),
+		.open_host = open_host,
+		.open_arg = t,
+		.progress = on_progress,
+		.progress_arg = t,
+		.log = &t->log,
+		.cancel_fd = t->cancel_fd,
+	};
+	return 0;
+}
+
+int tool_ask(struct tool *t, const char *command, const char *cluster, tool_cluster_call *call,
+	     json_t **answer)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct vckpt_cluster_ctx ctx;
+
+	*answer = NULL;
+	if (tool_context(t, command, cluster, &ctx, &err) < 0 || call(&ctx, answer, &err) < 0) {
+		int code = tool_failed_with(t, command, &err, *answer);
+
+		json_decref(*answer);
+		*answer = NULL;
+		return code;
+	}
+	tool_progress_free(t->progress);
+	t->progress = NULL;
+	if (t->json)
+		tool_print_json(*answer);
+	return 0;
+}

@@ -1,0 +1,131 @@
+/* What people and programs read. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "tool.h"
+
+int tool_failed_with(struct tool *t, const char *command, const struct vckpt_error *err,
+		     json_t *record)
+{
+	tool_progress_free(t->progress);
+	t->progress = NULL;
+	if (t->json) {
+		json_t *j = json_pack("{s:{s:s, s:s}}", "error", "code", vckpt_code_name(err->code),
+				      "text", err->text);
+
+		if (record)
+			json_object_set(j, "record", record);
+		tool_print_json(j);
+		json_decref(j);
+	} else {
+		fprintf(stderr, "vckpt %s: %s\n", command, err->text);
+		if (!t->quiet)
+			tool_print_notes(stderr, record);
+	}
+	/* A newer host may know codes that we do not document. */
+	return err->code == VCKPT_OK || err->code > VCKPT_ECANCELED ? VCKPT_EFAIL : (int)err->code;
+}
+
+int tool_failed(struct tool *t, const char *command, const struct vckpt_error *err)
+{
+	return tool_failed_with(t, command, err, NULL);
+}
+
+void tool_print_notes(FILE *to, const json_t *record)
+{
+	const json_t *note;
+	size_t i;
+
+	json_array_foreach (json_object_get(record, "notes"), i, note)
+		fprintf(to, "  note: %s\n", json_string_value(note));
+}
+
+void tool_print_loud(const json_t *record)
+{
+	const json_t *loud;
+	size_t i;
+
+	json_array_foreach (json_object_get(record, "loud"), i, loud) {
+		const char *guest = tool_string(loud, "guest"), *what = tool_string(loud, "what");
+		char b[16];
+
+		/* Without a process it is what the host said of the guest. */
+		if (!json_object_get(loud, "pid"))
+			printf("  not quiet: %s: %s\n", guest, what);
+		else if (strcmp(what, "not gated") == 0)
+			printf("  not held: %s pid %.0f to %s\n", guest, tool_number(loud, "pid"),
+			       tool_string(loud, "peer"));
+		else
+			printf("  not quiet: %s pid %.0f to %s: %s, %s\n", guest,
+			       tool_number(loud, "pid"), tool_string(loud, "peer"), what,
+			       tool_bytes(b, tool_number(loud, "bytes")));
+	}
+}
+
+void tool_print_json(const json_t *j)
+{
+	json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+	putchar('\n');
+}
+
+const char *tool_bytes(char buf[16], double n)
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+	size_t u = 0;
+
+	while (n >= 1024 && u + 1 < sizeof(units) / sizeof(units[0])) {
+		n /= 1024;
+		u++;
+	}
+	snprintf(buf, 16, u ? "%.1f %s" : "%.0f %s", n, units[u]);
+	return buf;
+}
+
+const char *tool_ms(char buf[16], double ms)
+{
+	if (ms >= 1000)
+		snprintf(buf, 16, "%.2f s", ms / 1000);
+	else
+		snprintf(buf, 16, "%.1f ms", ms);
+	return buf;
+}
+
+static const json_t *member(const json_t *j, const char *path)
+{
+	char key[64];
+
+	while (j && *path) {
+		size_t n = strcspn(path, ".");
+
+		if (n >= sizeof(key))
+			return NULL;
+		memcpy(key, path, n);
+		key[n] = '\0';
+		j = json_object_get(j, key);
+		path += n + (path[n] == '.');
+	}
+	return j;
+}
+
+double tool_number(const json_t *j, const char *path)
+{
+	return json_number_value(member(j, path));
+}
+
+const char *tool_string(const json_t *j, const char *path)
+{
+	const char *s = json_string_value(member(j, path));
+
+	return s ? s : "";
+}
+
+const char *tool_when(char buf[32], uint64_t time_ns)
+{
+	time_t s = (time_t)(time_ns / 1000000000);
+	struct tm tm;
+
+	localtime_r(&s, &tm);
+	strftime(buf, 32, "%Y-%m-%d %H:%M:%S", &tm);
+	return buf;
+}

@@ -1,0 +1,95 @@
+/*
+ * tool.h: what the commands of `vckpt` share.  A command is one file with one function; it gets its
+ * words, makes a context if it needs hosts, calls the cluster or the store room, and prints.
+ */
+#ifndef VCKPT_TOOL_H
+#define VCKPT_TOOL_H
+
+#include <argp.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cluster/cluster.h"
+
+struct tool_progress;
+
+/* What every command can be told. */
+struct tool {
+	const char *store, *socket,
+		*daemon; /* folders and programs, see options.c for the defaults */
+	bool json, quiet;
+	int verbose;
+	struct vckpt_log log;
+	struct tool_progress *progress; /* NULL: none wanted */
+	int cancel_fd;                  /* -1 until tool_context() */
+};
+
+/* One command.  `run` returns the exit code (enum vckpt_code); it has printed what there is to say.
+ */
+struct tool_command {
+	const char *name, *line; /* one line for `vckpt help` */
+	int (*run)(struct tool *t, int argc, char **argv);
+};
+
+extern const struct tool_command tool_adopt, tool_checkpoint, tool_ls, tool_show, tool_restart,
+	tool_kill, tool_status, tool_doctor;
+
+/* options.c: the common options, as a child of each command's own parser. */
+extern const struct argp tool_common_argp;
+
+/* Parses one command line; `own` needs no children of its own.  Exits on --help and on wrong usage.
+ */
+void tool_parse(struct tool *t, const struct argp *own, const char *name, int argc, char **argv,
+		void *input);
+
+/* A parser (struct argp) for commands whose only argument is a cluster; its input is a char **. */
+error_t tool_parse_cluster(int key, char *arg, struct argp_state *state);
+
+/* "NAME" or "NAME@EPOCH"; *epoch is 0 without one.  The name is cut off in place. */
+int tool_split_epoch(char *word, uint64_t *epoch, struct vckpt_error *err);
+
+/* `cluster` as given, or the only one in the store; the result lives as long as *t. */
+int tool_pick_cluster(struct tool *t, const char *given, char name[65], struct vckpt_error *err);
+
+/* context.c: a context whose hosts are reached through vckptd (started if none runs), that SIGINT
+ * and SIGTERM cancel, and whose progress is drawn on a terminal. */
+int tool_context(struct tool *t, const char *command, const char *cluster,
+		 struct vckpt_cluster_ctx *ctx, struct vckpt_error *err);
+
+/* A command that asks one thing of a cluster: context, call, and JSON if that is wanted.  Returns 0
+ * with *answer for the caller to print and drop, or the exit code when it failed and has said so.
+ */
+typedef int tool_cluster_call(const struct vckpt_cluster_ctx *ctx, json_t **answer,
+			      struct vckpt_error *err);
+int tool_ask(struct tool *t, const char *command, const char *cluster, tool_cluster_call *call,
+	     json_t **answer);
+
+/* print.c */
+/* Says what failed and returns the exit code.  `record` (may be NULL): how far it came; with --json
+ * it stands beside the error, else its notes are told. */
+int tool_failed(struct tool *t, const char *command, const struct vckpt_error *err);
+int tool_failed_with(struct tool *t, const char *command, const struct vckpt_error *err,
+		     json_t *record);
+/* Lines of a record: its notes, and who was not held or not quiet. */
+void tool_print_notes(FILE *to, const json_t *record);
+void tool_print_loud(const json_t *record);
+void tool_print_json(const json_t *j);
+/* Human sizes and times into a caller's buffer; returns it. */
+const char *tool_bytes(char buf[16], double n);
+const char *tool_ms(char buf[16], double ms);
+/* Members of an object along a path "a.b.c"; 0 or "" if there is none. */
+double tool_number(const json_t *j, const char *path);
+const char *tool_string(const json_t *j, const char *path);
+/* Local time of an instant in ns since 1970 into a caller's buffer; returns it. */
+const char *tool_when(char buf[32], uint64_t time_ns);
+
+/* progress.c */
+struct tool_progress *tool_progress_new(void); /* NULL if stderr is no terminal */
+void tool_progress_show(struct tool_progress *p, const struct vckpt_progress *s);
+void tool_progress_free(struct tool_progress *p); /* wipes the line; NULL is fine */
+
+#endif

@@ -1,0 +1,231 @@
+/* vckptd: on each host beside libvirtd; owns what touches its guests.  In the foreground unless
+ * told. */
+#include <argp.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "host/remote/remote.h"
+#include "vckptd.h"
+
+#define DEFAULT_SOCKET "/run/vckpt/vckptd.sock"
+
+const char *argp_program_version = "vckptd " PACKAGE_VERSION;
+
+enum { OPT_STDIO = 0x100, OPT_DAEMON, OPT_FOREGROUND, OPT_IDLE };
+
+static const struct argp_option option_list[] = {
+	{"socket", 's', "PATH", 0, "Listen here (default: " DEFAULT_SOCKET ")", 0},
+	{"uri", 'c', "URI", 0, "libvirtd's address (default: qemu:///system)", 0},
+	{"run-dir", 'r', "DIR", 0, "Journal, lock and log (default: the folder of the socket)", 0},
+	{"group", 'g', "NAME", 0, "Members of this group may ask, too (default: only root)", 0},
+	{"stdio", OPT_STDIO, 0, 0,
+	 "Pass standard input and output on to this host's vckptd, started if none runs", 0},
+	{"daemon", OPT_DAEMON, 0, 0, "Go to the background once the socket is there", 0},
+	{"foreground", OPT_FOREGROUND, 0, 0, "Stay in the foreground (default)", 0},
+	{"idle-exit", OPT_IDLE, "SECONDS", 0, "End when nobody asked for so long", 0},
+	{"log", 'l', "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
+	{0}};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	static const char *const levels[] = {"error", "warning", "info", "debug"};
+	struct options *o = state->input;
+	char *end;
+
+	switch (key) {
+	case 's':
+		o->socket = arg;
+		return 0;
+	case 'c':
+		o->uri = arg;
+		return 0;
+	case 'r':
+		o->run_dir = arg;
+		return 0;
+	case 'g':
+		o->group = arg;
+		return 0;
+	case OPT_STDIO:
+		o->stdio = true;
+		return 0;
+	case OPT_DAEMON:
+		o->daemon = true;
+		return 0;
+	case OPT_FOREGROUND:
+		o->daemon = false;
+		return 0;
+	case OPT_IDLE:
+		o->idle_exit = (unsigned)strtoul(arg, &end, 10);
+		if (!*arg || *end)
+			argp_error(state, "%s is no number of seconds", arg);
+		return 0;
+	case 'l':
+		for (unsigned i = 0; i < 4; i++)
+			if (strcmp(arg, levels[i]) == 0) {
+				o->level = i;
+				return 0;
+			}
+		argp_error(state, "unknown level %s", arg);
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "what is %s?", arg);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {
+	option_list,
+	parse,
+	NULL,
+	"Does on this host what a checkpoint needs: pauses, captures and restores guests.\v"
+	"Exit status: 0 ended as told; 2 wrong usage; 4 another vckptd has the run folder; else "
+	"see "
+	"vckpt(8).",
+	NULL,
+	NULL,
+	NULL};
+
+/* The standard three are open whoever started us, so that no file of ours becomes one of them; and
+ * what else the caller had open is not kept open by us: somebody may wait for its end. */
+static void settle_descriptors(void)
+{
+	int fd;
+
+	close_range(STDERR_FILENO + 1, ~0u, 0);
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+	for (fd = 0; fd <= STDERR_FILENO; fd++)
+		fcntl(fd, F_SETFD, 0);
+}
+
+static int open_log(const struct options *o, struct vckpt_error *err)
+{
+	char path[4096];
+	int fd;
+
+	if (vckpt_make_dirs(o->run_dir, 0755, err) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/vckptd.log", o->run_dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	return fd < 0 ? vckpt_fail_errno(err, "cannot open %s", path) : fd;
+}
+
+static int report(int fd, const struct vckpt_error *err)
+{
+	dprintf(fd, "vckptd: %s\n", err->text);
+	return err->code ? (int)err->code : VCKPT_EFAIL;
+}
+
+static int serve(const struct options *o, int ready)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+
+	if (daemon_run(o, &ready, &err) == 0)
+		return 0;
+	if (ready >= 0)
+		report(ready, &err);
+	return report(STDERR_FILENO, &err);
+}
+
+/* The parent's part of --daemon: what it says and returns is how the start went.  The child writes
+ * a NUL when it listens, else a sentence. */
+static int await_child(pid_t pid, int ready)
+{
+	char text[1024];
+	ssize_t n = vckpt_read_full(ready, text, sizeof(text), "the child's pipe", NULL);
+	int status;
+
+	if (n > 0 && text[0] == '\0')
+		return 0;
+	if (n > 0 && write(STDERR_FILENO, text, (size_t)n) < 0)
+		return VCKPT_EFAIL;
+	if (waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status))
+		return WEXITSTATUS(status);
+	return VCKPT_EFAIL;
+}
+
+static int serve_in_background(const struct options *o)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	int log = open_log(o, &err), null, p[2];
+	pid_t pid;
+
+	if (log < 0)
+		return report(STDERR_FILENO, &err);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	pid = null < 0 || pipe2(p, O_CLOEXEC) < 0 ? -1 : fork();
+	if (pid < 0) {
+		vckpt_fail_errno(&err, "cannot go to the background");
+		return report(STDERR_FILENO, &err);
+	}
+	if (pid > 0) {
+		close(p[1]);
+		return await_child(pid, p[0]);
+	}
+	/* A caller who waits for the end of our output must not wait for ours. */
+	close(p[0]);
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(log, STDERR_FILENO);
+	close(null);
+	close(log);
+	setsid();
+	if (chdir("/") < 0)
+		return VCKPT_ESYSTEM;
+	return serve(o, p[1]);
+}
+
+static int pass_on(const struct options *o, const char *self)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	char path[4096];
+	ssize_t n = readlink(self, path, sizeof(path) - 1);
+	int sock;
+
+	if (n < 0) {
+		vckpt_fail_errno(&err, "cannot find my own program");
+		return report(STDERR_FILENO, &err);
+	}
+	path[n] = '\0';
+	if (vckpt_remote_connect(o->socket, path, &sock, &err) < 0 ||
+	    relay(STDIN_FILENO, STDOUT_FILENO, sock, &err) < 0)
+		return report(STDERR_FILENO, &err);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {.socket = DEFAULT_SOCKET, .level = VCKPT_INFO};
+	char run_dir[4096], *slash;
+
+	settle_descriptors();
+	signal(SIGPIPE, SIG_IGN);
+	argp_err_exit_status = VCKPT_EUSAGE;
+	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	if (o.socket[0] != '/' || (o.run_dir && o.run_dir[0] != '/')) {
+		fprintf(stderr, "vckptd: --socket and --run-dir want absolute paths\n");
+		return VCKPT_EUSAGE;
+	}
+	snprintf(run_dir, sizeof(run_dir), "%s", o.socket);
+	slash = strrchr(run_dir, '/');
+	slash[slash == run_dir] = '\0';
+	if (!o.run_dir)
+		o.run_dir = run_dir;
+	umask(022);
+	if (o.stdio)
+		return pass_on(&o, "/proc/self/exe");
+	return o.daemon ? serve_in_background(&o) : serve(&o, -1);
+}
