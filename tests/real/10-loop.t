@@ -1,0 +1,34 @@
+#!/bin/bash
+# The whole loop: two guests, two ranks in each, three checkpoints in one run, all guests killed, and a
+# restart from each epoch that ends with the right answer; one epoch twice; and a checkpoint of a restored
+# job, restored again.
+# shellcheck source=tests/real/vckpt.sh
+. "$(dirname "$0")/vckpt.sh"
+
+heat_start 2
+for i in 1 2 3; do
+	expect_ok "checkpoint $i" vckpt checkpoint heat
+	heat_moves "the job goes on after checkpoint $i"
+done
+expect_eq "three epochs are listed" "$(epochs)" "1 2 3 "
+expect_ok "no guest is held" guests_free
+expect_fail "a restart beside running guests is refused" vckpt restart heat
+expect_ok "and did them no harm" guests_free
+heat_ends "the checkpointed job ends right"
+
+for e in 3 1 2 2; do
+	kill_guest n1 n2
+	expect_ok "restart from epoch $e" vckpt restart "heat@$e"
+	expect_ok "all guests run after the restart from $e" guests_free
+	heat_ends "the job restored from epoch $e ends right"
+done
+
+expect_ok "restart over running guests when told to destroy them" vckpt restart heat@1 --destroy
+heat_moves "the restored job runs"
+expect_ok "a restored job is checkpointed" vckpt checkpoint heat
+expect_eq "the new epoch follows the others" "$(epochs)" "1 2 3 4 "
+expect_ok "vckpt kill" vckpt kill heat
+expect_ok "restart of a restored job" vckpt restart heat
+heat_ends "two restores deep, the answer is right"
+expect_eq "each restart was an incarnation" "$(vckpt status heat --json | jq .incarnation)" 6
+finish

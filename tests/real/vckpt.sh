@@ -1,0 +1,160 @@
+# shellcheck shell=bash
+# vckpt.sh: what the tests of vckpt proper share, on top of lib.sh.  VCKPT_BUILD is the build tree.
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+: "${VCKPT_BUILD:=$(cd "$here/../.." && pwd)/build}"
+export VCKPT_BUILD
+export VCKPT_TEST_IMAGE=${VCKPT_TEST_IMAGE:-$VCKPT_BUILD/image}
+export VCKPT_TEST_HEAT2D=${VCKPT_TEST_HEAT2D:-$VCKPT_BUILD/examples/heat2d}
+export VCKPT_TEST_CACHE=${VCKPT_TEST_CACHE:-$VCKPT_BUILD/lab-cache}
+export LAB_PROGRAMS=$VCKPT_BUILD/tests/lab
+# shellcheck source=tests/real/lib.sh
+. "$here/lib.sh"
+export VCKPT_STORE=$LAB_DIR/store
+
+# vckpt ARGUMENTS: in host h1, with the build tree's programs.
+vckpt()
+{
+	"$lab" exec h1 "$VCKPT_BUILD/run" vckpt "$@"
+}
+
+# The job of these tests; a test may set HEAT_STEPS before it starts one.
+heat_args()
+{
+	echo "--grid 256 --steps ${HEAT_STEPS:=2400} --report 40"
+}
+
+# heat_start [N_GUESTS]: lab, cluster "heat" of n1..nN, and the job with two ranks in each guest.
+heat_start()
+{
+	local n=${1:-2} hosts= i
+	shift $(($# > 0))
+	lab_start "$n" 1 "$@"
+	expect_ok "domains are adopted" vckpt adopt heat "${guests[@]}"
+	for ((i = 1; i <= n; i++)); do
+		hosts+=${hosts:+,}n$i:2
+	done
+	job_start "--host $hosts heat2d $(heat_args)"
+	job_wait_step 80 || give_up "the job does not start: $(job_output)"
+}
+
+# The answer that every such job must give: heat2d is the same to the bit wherever it runs.  Computed once by an
+# uninterrupted run on this machine, and kept for all tests of a build.
+heat_reference()
+{
+	local kept
+	kept=$VCKPT_BUILD/heat-reference/$(heat_args | tr -d ' -')
+	if [ ! -s "$kept" ] || [ "$VCKPT_TEST_HEAT2D" -nt "$kept" ]; then
+		mkdir -p "${kept%/*}"
+		reference_answer 1 "$(heat_args)" >"$kept.$$"
+		mv "$kept.$$" "$kept"
+	fi
+	cat "$kept"
+}
+
+# heat_ends NAME: the job goes to its end, however long that takes on this machine as long as it goes on, and gives
+# the right answer.
+heat_ends()
+{
+	local at
+	until job_ended; do
+		at=$(job_progress)
+		wait_until 60 job_reached $((at + 1)) || break
+	done
+	if [ "$(job_status)" = "ended 0" ]; then
+		expect_eq "$1" "$(job_answer)" "$(heat_reference)"
+	else
+		fail "$1" "the job did not end: $(job_status); $(job_output | tail -n 5)"
+	fi
+}
+
+# heat_moves NAME [STEPS]: the job gets further by so many steps.
+heat_moves()
+{
+	local now
+	now=$(job_progress)
+	expect_ok "$1" job_wait_step $((now + ${2:-80})) 60
+}
+
+# kill_guest N...: QEMU gets SIGKILL, as a host's failure would.
+kill_guest()
+{
+	local g
+	for g in "$@"; do
+		"$lab" exec h1 sh -c "kill -KILL \$(cat /run/libvirt/qemu/$g.pid)" 2>/dev/null
+	done
+	for g in "$@"; do
+		wait_until 20 guest_is "$g" "shut off" || give_up "$g does not die"
+	done
+}
+
+guest_is()
+{
+	[ "$("$lab" exec h1 virsh domstate "$1" 2>/dev/null | head -n 1)" = "$2" ]
+}
+
+# Nothing that vckpt does may leave a guest paused, held or frozen: all run, and answer.
+guests_free()
+{
+	local g
+	for g in "${guests[@]}"; do
+		guest_is "$g" running || return 1
+		LAB_TIMEOUT=15 "$lab" run "$g" 'gsh n1 true && gsh n2 true' >/dev/null 2>&1 || return 1
+	done
+}
+
+epochs()
+{
+	vckpt ls heat --json 2>/dev/null | jq -r '.[].epoch' | tr '\n' ' '
+}
+
+# vckpt_stopped PHASE COMMAND...: starts a vckpt command in the background that stops itself (SIGSTOP) when
+# the named phase begins, and waits until it has.  $vckpt_pid is its process, $vckpt_job the shell's.  It is not
+# the child of nsenter itself, which stops when its child does and would have to be woken, too.
+vckpt_stopped()
+{
+	local phase=$1
+	shift
+	rm -f "$TEST_DIR/vckpt.pid"
+	VCKPT_FAULT_STOP="$phase" "$lab" exec h1 "$VCKPT_BUILD/run" sh -c \
+		'vckpt "$@" & echo $! >"$0"; wait $!' "$TEST_DIR/vckpt.pid" "$@" \
+		>"$TEST_DIR/vckpt.out" 2>"$TEST_DIR/vckpt.log" &
+	vckpt_job=$!
+	wait_until 40 vckpt_is_stopped || { fail "vckpt stops at $phase" "$(cat "$TEST_DIR/vckpt.log")"; return 1; }
+}
+
+# Process numbers in a host are those of its own namespace.
+vckpt_is_stopped()
+{
+	[ -s "$TEST_DIR/vckpt.pid" ] || return 1
+	vckpt_pid=$(cat "$TEST_DIR/vckpt.pid")
+	"$lab" exec h1 sh -c "grep -q '^State:.T' /proc/$vckpt_pid/status"
+}
+
+vckpt_signal()
+{
+	"$lab" exec h1 kill "-$1" "$vckpt_pid"
+}
+
+# It must be there.
+vckptd_kill()
+{
+	"$lab" exec h1 pkill -KILL -x vckptd || fail "vckptd is there to be killed"
+}
+
+# vckptd_stopping TEXT COMMAND...: a vckpt command in the background with a fresh vckptd that stops itself
+# (SIGSTOP) when it logs a line with this text; waits until it has.  $vckpt_job as above.
+vckptd_stopping()
+{
+	local text=$1
+	shift
+	"$lab" exec h1 pkill -KILL -x vckptd
+	VCKPT_FAULT_STOP_HOST="$text" "$lab" exec h1 "$VCKPT_BUILD/run" vckpt "$@" \
+		>"$TEST_DIR/vckpt.out" 2>"$TEST_DIR/vckpt.log" &
+	vckpt_job=$!
+	wait_until 40 vckptd_is_stopped || { fail "vckptd stops at '$text'" "$(cat "$TEST_DIR/vckpt.log")"; return 1; }
+}
+
+vckptd_is_stopped()
+{
+	"$lab" exec h1 sh -c 'p=$(pgrep -x vckptd) && grep -q "^State:.T" /proc/$p/status' 2>/dev/null
+}

@@ -1,0 +1,249 @@
+/* hv: the parts that need no libvirtd: definitions read, QEMU's answers read, QEMU found by its pid
+ * file. */
+#include <string.h>
+
+#include "hv/kvm.h"
+#include "hv/qmp.h"
+#include "hv/survey.h"
+#include "hv/private.h"
+#include "unit.h"
+
+static const char good[] =
+	"<domain type='kvm' id='3'><name>n1</name><uuid>6e0a</uuid><memory unit='MiB'>192</memory>"
+	"<vcpu placement='static'>2</vcpu><os><type arch='x86_64' "
+	"machine='pc-i440fx-7.2'>hvm</type></os>"
+	"<cpu mode='maximum'/><devices><emulator>/usr/bin/qemu-system-x86_64</emulator>"
+	"<disk type='file' device='cdrom'><source file='/a.iso'/><target dev='hda'/></disk>"
+	"<disk type='file' device='cdrom'><target dev='hdb'/></disk>"
+	"<disk type='network' device='disk'><driver type='raw'/><source protocol='rbd' name='p/i'/>"
+	"<target dev='vda'/><readonly/></disk>"
+	"<interface type='bridge'><mac address='52:54:00:99:00:01'/><source bridge='br0'/>"
+	"<target dev='vnet0'/><model type='virtio'/></interface>"
+	"<channel type='unix'><source mode='bind' path='/x/other'/>"
+	"<target type='virtio' name='org.qemu.guest_agent.0' state='connected'/></channel>"
+	"<channel type='unix'><source mode='bind' path='/x/org.vckpt.0'/>"
+	"<target type='virtio' name='org.vckpt.0' state='disconnected'/></channel>"
+	"</devices></domain>";
+
+static const char *text(const json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s ? s : "(none)";
+}
+
+static void test_survey(void)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	vckpt_autojsonref json_t *s = NULL;
+	json_t *one;
+
+	CU_ASSERT_EQUAL_FATAL(vckpt_survey_parse(good, &s, &err), 0);
+	CU_ASSERT_STRING_EQUAL(text(s, "name"), "n1");
+	CU_ASSERT_STRING_EQUAL(text(s, "type"), "kvm");
+	CU_ASSERT_STRING_EQUAL(text(s, "machine"), "pc-i440fx-7.2");
+	CU_ASSERT_STRING_EQUAL(text(s, "emulator"), "/usr/bin/qemu-system-x86_64");
+	CU_ASSERT_STRING_EQUAL(text(s, "cpu"), "maximum");
+	CU_ASSERT_EQUAL(json_integer_value(json_object_get(s, "memory_kib")), 192 * 1024);
+	CU_ASSERT_EQUAL(json_integer_value(json_object_get(s, "vcpus")), 2);
+	one = json_object_get(s, "channel");
+	CU_ASSERT_STRING_EQUAL(text(one, "path"), "/x/org.vckpt.0");
+	CU_ASSERT_STRING_EQUAL(text(one, "state"), "disconnected");
+	CU_ASSERT_EQUAL(json_array_size(json_object_get(s, "nics")), 1);
+	one = json_array_get(json_object_get(s, "nics"), 0);
+	CU_ASSERT_STRING_EQUAL(text(one, "mac"), "52:54:00:99:00:01");
+	CU_ASSERT_STRING_EQUAL(text(one, "source"), "br0");
+	CU_ASSERT_STRING_EQUAL(text(one, "target"), "vnet0");
+	CU_ASSERT_EQUAL(json_array_size(json_object_get(s, "disks")), 3);
+	one = json_array_get(json_object_get(s, "disks"), 2);
+	CU_ASSERT_STRING_EQUAL(text(one, "source"), "p/i");
+	CU_ASSERT_STRING_EQUAL(text(one, "format"), "raw");
+	CU_ASSERT_TRUE(json_is_true(json_object_get(one, "readonly")));
+	CU_ASSERT_EQUAL(json_array_size(json_object_get(s, "problems")), 0);
+	CU_ASSERT_EQUAL(vckpt_survey_refuse(s, &err), 0);
+	CU_ASSERT_EQUAL(err.code, VCKPT_OK);
+}
+
+/* Each of these devices alone must be refused, by this id, in a sentence that has this word. */
+static void test_problems(void)
+{
+	static const struct {
+		const char *device, *id, *word;
+	} cases[] = {
+		{"<disk type='file' device='disk'><source file='/d'/><target dev='vda'/></disk>",
+		 "disk-writable", "vda"},
+		/* what a transient disk holds is not there any more at the restore */
+		{"<disk type='file'><source file='/d'/><target dev='vdb'/><transient/></disk>",
+		 "disk-writable", "vdb"},
+		{"<disk type='block' device='lun'><source dev='/d'/><target dev='sda'/></disk>",
+		 "disk-writable", "sda"},
+		{"<disk type='file' device='floppy'><source file='/d'/><target dev='fda'/></disk>",
+		 "disk-writable", "fda"},
+		{"<disk type='vhostuser'><source type='unix' path='/s'/><target dev='vdc'/></disk>",
+		 "vhost-user", "vdc"},
+		{"<hostdev mode='subsystem' type='pci'/>", "passthrough", "pci"},
+		{"<interface type='hostdev'><mac address='52:54:00:00:00:09'/></interface>",
+		 "passthrough", "52:54:00:00:00:09"},
+		{"<interface type='vdpa'/>", "passthrough", "interface"},
+		{"<interface type='vhostuser'/>", "vhost-user", "interface"},
+		{"<filesystem type='mount'><driver type='virtiofs'/><target "
+		 "dir='home'/></filesystem>",
+		 "filesystem", "home"},
+		{"<shmem name='ivs'/>", "shared-memory", "ivs"},
+		{"<tpm model='tpm-crb'><backend type='emulator'/></tpm>", "tpm", "emulator"},
+		{"<memory model='nvdimm'/>", "host-memory", "nvdimm"},
+		{"<video><driver name='vhostuser'/></video>", "vhost-user", "video"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vckpt_error err = VCKPT_ERROR_NONE;
+		vckpt_autojsonref json_t *s = NULL;
+		char xml[512];
+
+		snprintf(xml, sizeof(xml), "<domain><devices>%s</devices></domain>",
+			 cases[i].device);
+		CU_ASSERT_EQUAL_FATAL(vckpt_survey_parse(xml, &s, &err), 0);
+		CU_ASSERT_EQUAL(json_array_size(json_object_get(s, "problems")), 1);
+		CU_ASSERT_STRING_EQUAL(
+			text(json_array_get(json_object_get(s, "problems"), 0), "id"), cases[i].id);
+		CU_ASSERT_EQUAL(vckpt_survey_refuse(s, &err), -1);
+		CU_ASSERT_EQUAL(err.code, VCKPT_EREFUSED);
+		CU_ASSERT_PTR_NOT_NULL(strstr(err.text, cases[i].word));
+	}
+}
+
+static void test_problem_count(void)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	vckpt_autojsonref json_t *s = NULL;
+
+	CU_ASSERT_EQUAL_FATAL(vckpt_survey_parse("<domain><launchSecurity type='sev'/><devices>"
+						 "<hostdev type='pci'/><shmem name='a'/></devices>"
+						 "</domain>",
+						 &s, &err),
+			      0);
+	CU_ASSERT_EQUAL(json_array_size(json_object_get(s, "problems")), 3);
+	vckpt_survey_refuse(s, &err);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "2 more"));
+}
+
+static void test_no_channel(void)
+{
+	static const char *const lacking[] = {
+		"<domain><devices/></domain>",
+		"<domain/>",
+		/* another kind of device with our name is not our channel */
+		"<domain><devices><channel type='pty'><target type='virtio' name='org.vckpt.0'/>"
+		"</channel></devices></domain>",
+		"<domain><devices><channel type='unix'><target type='guestfwd' name='org.vckpt.0'/>"
+		"</channel></devices></domain>",
+	};
+
+	for (size_t i = 0; i < sizeof(lacking) / sizeof(lacking[0]); i++) {
+		vckpt_autojsonref json_t *s = NULL;
+
+		CU_ASSERT_EQUAL_FATAL(vckpt_survey_parse(lacking[i], &s, NULL), 0);
+		CU_ASSERT_TRUE(json_is_null(json_object_get(s, "channel")));
+		CU_ASSERT_TRUE(json_is_null(json_object_get(s, "memory_kib")));
+	}
+}
+
+static void test_not_a_domain(void)
+{
+	static const char *const bad[] = {"", "x", "<domain>", "<network/>", "<domain></network>"};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct vckpt_error err = VCKPT_ERROR_NONE;
+		json_t *s = NULL;
+
+		CU_ASSERT_EQUAL(vckpt_survey_parse(bad[i], &s, &err), -1);
+		CU_ASSERT_EQUAL(err.code, VCKPT_EDAMAGED);
+		CU_ASSERT_PTR_NULL(s);
+	}
+}
+
+static void test_qmp_reply(void)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	vckpt_autojsonref json_t *ret = NULL;
+
+	CU_ASSERT_EQUAL(
+		vckpt_qmp_parse("{\"return\":{\"a\":1},\"id\":\"libvirt-7\"}", "x", &ret, &err), 0);
+	CU_ASSERT_EQUAL(json_integer_value(json_object_get(ret, "a")), 1);
+	CU_ASSERT_EQUAL(vckpt_qmp_parse("{\"return\":{}}", "x", NULL, &err), 0);
+	CU_ASSERT_EQUAL(
+		vckpt_qmp_parse("{\"error\":{\"class\":\"GenericError\",\"desc\":\"no fd\"}}",
+				"closefd", NULL, &err),
+		-1);
+	CU_ASSERT_EQUAL(err.code, VCKPT_EVIRT);
+	CU_ASSERT_STRING_EQUAL(err.text, "closefd: no fd");
+	CU_ASSERT_EQUAL(vckpt_qmp_parse("", "x", NULL, &err), -1);
+	CU_ASSERT_EQUAL(vckpt_qmp_parse("{}", "x", NULL, &err), -1);
+	CU_ASSERT_EQUAL(vckpt_qmp_parse("[1]", "x", NULL, &err), -1);
+	CU_ASSERT_EQUAL(vckpt_qmp_parse("{\"return\":1,\"return\":2}", "x", NULL, &err), -1);
+}
+
+static void test_qmp_migration(void)
+{
+	static const struct {
+		const char *json;
+		enum vckpt_migration_state state;
+		const char *text, *blocked;
+	} cases[] = {
+		{"{}", VCKPT_MIGRATION_NONE, "", ""},
+		{"{\"status\":\"none\"}", VCKPT_MIGRATION_NONE, "", ""},
+		{"{\"status\":\"setup\"}", VCKPT_MIGRATION_ACTIVE, "", ""},
+		{"{\"status\":\"active\"}", VCKPT_MIGRATION_ACTIVE, "", ""},
+		{"{\"status\":\"cancelling\"}", VCKPT_MIGRATION_ACTIVE, "", ""},
+		{"{\"status\":\"of a newer QEMU\"}", VCKPT_MIGRATION_ACTIVE, "", ""},
+		{"{\"status\":\"completed\",\"ram\":{}}", VCKPT_MIGRATION_COMPLETED, "", ""},
+		{"{\"status\":\"cancelled\"}", VCKPT_MIGRATION_FAILED, "cancelled", ""},
+		{"{\"status\":\"failed\",\"error-desc\":\"Broken pipe\"}", VCKPT_MIGRATION_FAILED,
+		 "Broken pipe", ""},
+		{"{\"blocked\":true,\"blocked-reasons\":[\"VFIO\",\"b\"]}", VCKPT_MIGRATION_NONE,
+		 "", "VFIO"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		vckpt_autojsonref json_t *j = json_loads(cases[i].json, 0, NULL);
+		struct vckpt_migration m;
+
+		CU_ASSERT_PTR_NOT_NULL_FATAL(j);
+		vckpt_qmp_migration(j, &m);
+		CU_ASSERT_EQUAL(m.state, cases[i].state);
+		CU_ASSERT_STRING_EQUAL(m.text, cases[i].text);
+		CU_ASSERT_STRING_EQUAL(m.blocked, cases[i].blocked);
+	}
+}
+
+static void test_pid_of_nobody(void)
+{
+	CU_ASSERT_EQUAL(vckpt_qemu_pid("qemu:///system", "no such domain", "0000"), 0);
+	CU_ASSERT_EQUAL(vckpt_qemu_pid("qemu:///system", "../../proc/self/stat", "0000"), 0);
+	CU_ASSERT_EQUAL(vckpt_qemu_pid("qemu:///session?socket=/x", "n", "0000"), 0);
+}
+
+/* Whatever it says of this machine, it says it within its limit. */
+static void test_kvm_limit(void)
+{
+	char why[160] = "";
+	uint64_t t0 = vckpt_now();
+	int rc = vckpt_kvm_try(200 * VCKPT_MS, why, sizeof(why));
+
+	CU_ASSERT_TRUE(vckpt_now() - t0 < 3 * VCKPT_S);
+	CU_ASSERT_TRUE(rc == 0 || (rc == -1 && why[0]));
+}
+
+static const struct unit_test tests[] = {
+	{"survey of a definition", test_survey},
+	{"each problem is refused", test_problems},
+	{"problems are counted", test_problem_count},
+	{"no channel", test_no_channel},
+	{"not a definition", test_not_a_domain},
+	{"QMP replies", test_qmp_reply},
+	{"QMP query-migrate", test_qmp_migration},
+	{"pid of a domain that is not there", test_pid_of_nobody},
+	{"KVM is tried with a limit", test_kvm_limit},
+};
+
+UNIT_MAIN("hv", tests)

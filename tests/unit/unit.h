@@ -1,0 +1,45 @@
+/*
+ * unit.h: a CUnit program in one line.
+ *
+ *     static const struct unit_test tests[] = {{"empty input", test_empty}, ...};
+ *     UNIT_MAIN("stream", tests)
+ *
+ * Prints CUnit's own summary; exits 0 only if every assertion held.
+ */
+#ifndef UNIT_H
+#define UNIT_H
+
+#include <CUnit/Basic.h>
+#include <CUnit/CUnit.h>
+#include <stddef.h>
+
+struct unit_test {
+	const char *name;
+	void (*run)(void);
+};
+
+static inline int unit_run(const char *suite, const struct unit_test *tests, size_t n)
+{
+	CU_pSuite s;
+	unsigned failed;
+
+	if (CU_initialize_registry() != CUE_SUCCESS)
+		return 99;
+	s = CU_add_suite(suite, NULL, NULL);
+	for (size_t i = 0; i < n; i++)
+		if (!CU_add_test(s, tests[i].name, tests[i].run))
+			return 99;
+	CU_basic_set_mode(CU_BRM_NORMAL);
+	CU_basic_run_tests();
+	failed = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
+	CU_cleanup_registry();
+	return failed ? 1 : 0;
+}
+
+#define UNIT_MAIN(suite, tests)                                                                    \
+	int main(void)                                                                             \
+	{                                                                                          \
+		return unit_run(suite, tests, sizeof(tests) / sizeof(tests[0]));                   \
+	}
+
+#endif
