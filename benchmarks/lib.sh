@@ -1,0 +1,128 @@
+# shellcheck shell=bash
+# lib.sh: what the benchmarks share, on top of the helpers of the tests with real parts.
+# shellcheck source=tests/real/vckpt.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../tests/real/vckpt.sh"
+
+json=/dev/null short=0
+
+# note JSON: one raw result.
+note()
+{
+	printf '%s\n' "$1" >>"$json"
+}
+
+stop_with()
+{
+	echo "$test_name: $1" >&2
+	dump_logs >&2
+	exit 2
+}
+give_up() { stop_with "$1"; }
+
+say()
+{
+	printf -- '-- %s (%d s)\n' "$*" $((SECONDS - test_begin))
+}
+
+# What the figures were made on.
+machine()
+{
+	local cpu
+	cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
+	echo "machine: $(nproc) cores, $cpu, kernel $(uname -r), guests by $(cat "$LAB_DIR/accel")"
+	echo "load before: $(cut -d ' ' -f 1-3 /proc/loadavg); $(date -u +%F)"
+}
+
+# ---- numbers ----
+
+# median, worst, total: of the numbers on the standard input; "-" if there are none.
+median()
+{
+	sort -g | awk '{v[NR] = $1} END {
+		if (!NR) print "-"
+		else printf "%.6g\n", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+}
+
+worst()
+{
+	sort -g | awk '{v = $1} END {if (NR) printf "%.6g\n", v; else print "-"}'
+}
+
+total()
+{
+	awk '{v += $1} END {printf "%.6g\n", v}'
+}
+
+# calc EXPRESSION
+calc()
+{
+	awk "BEGIN {printf \"%.6f\\n\", $1}"
+}
+
+# figure NAME VALUE UNIT most|least BOUND: a line of the result; one that is short makes the end fail.
+figure()
+{
+	local how=short
+	if awk -v v="$2" -v b="$5" -v k="$4" 'BEGIN {exit !(v != "-" && b != "-" && (k == "most" ? v + 0 <= b + 0 : v + 0 >= b + 0))}'; then
+		how=ok
+	else
+		short=$((short + 1))
+	fi
+	echo "figure $1 $2 $3 bound $5 $how"
+	note "$(jq -nc --arg n "$1" --arg v "$2" --arg u "$3" --arg b "$5" --arg k "$4" --arg h $how \
+		'{figure: $n, value: $v, unit: $u, bound: $b, at: $k, result: $h}')"
+}
+
+# ---- the job, seen by this machine's clock ----
+
+# beats_start: before lab_start; guests get "--beat" in $beat_options.
+beats_start()
+{
+	cc -std=gnu17 -D_GNU_SOURCE -O1 -o "$TEST_DIR/beats" "$top_src/benchmarks/beats.c" ||
+		stop_with "beats.c does not build"
+	mkfifo "$TEST_DIR/beat"
+	: >"$TEST_DIR/beats.txt"
+	"$TEST_DIR/beats" "$TEST_DIR/beat" "$TEST_DIR/beats.txt" </dev/null >/dev/null &
+	beats_pid=$!
+	disown
+}
+
+now()
+{
+	echo "$EPOCHREALTIME"
+}
+
+# gap FROM TO: the longest time, in ms, between two steps of the job around those two moments.
+gap()
+{
+	awk -v from="$1" -v to="$2" '
+		$1 < from {before = $1; next}
+		before && $1 - before > most {most = $1 - before}
+		{before = $1}
+		$1 > to {exit}
+		END {if (before && before > to) printf "%.3f\n", most * 1000; else print "-"}' "$TEST_DIR/beats.txt"
+}
+
+# steps FROM TO: steps per second between two moments.
+pace()
+{
+	awk -v from="$1" -v to="$2" '
+		$1 >= from && $1 <= to {n += $2}
+		END {printf "%.1f\n", n / (to - from)}' "$TEST_DIR/beats.txt"
+}
+
+# beating [SECONDS]: until a step ends after this moment.
+beating()
+{
+	local from
+	from=$(now)
+	beat_after() { [ "$(tail -n 1 "$TEST_DIR/beats.txt" | awk -v t="$from" '{print ($1 > t)}')" = 1 ]; }
+	wait_until "${1:-60}" beat_after
+}
+
+bench_cleanup()
+{
+	[ -z "${beats_pid-}" ] || kill "$beats_pid" 2>/dev/null
+	cleanup
+}
+trap bench_cleanup EXIT
