@@ -2,8 +2,23 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+static const char *const names[] = {"error", "warning", "info", "debug"};
+
+int vckpt_level_parse(const char *name, enum vckpt_level *level, struct vckpt_error *err)
+{
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(name, names[i]) != 0)
+			continue;
+		*level = (enum vckpt_level)i;
+		return 0;
+	}
+	return vckpt_fail(err, VCKPT_EUSAGE,
+			  "log level \"%s\" is none of error, warning, info, debug", name);
+}
 
 void vckpt_log(const struct vckpt_log *log, enum vckpt_level level, const char *where,
 	       const char *fmt, ...)
@@ -21,7 +36,6 @@ void vckpt_log(const struct vckpt_log *log, enum vckpt_level level, const char *
 
 void vckpt_log_stderr(void *arg, enum vckpt_level level, const char *where, const char *text)
 {
-	static const char *const names[] = {"error", "warning", "info", "debug"};
 	char line[1200];
 	struct timespec ts;
 	struct tm tm;

@@ -8,6 +8,8 @@
 #ifndef VCKPT_BASE_LOG_H
 #define VCKPT_BASE_LOG_H
 
+#include "base/error.h"
+
 enum vckpt_level { VCKPT_ERROR, VCKPT_WARN, VCKPT_INFO, VCKPT_DEBUG };
 
 struct vckpt_log {
@@ -19,6 +21,9 @@ struct vckpt_log {
 
 void vckpt_log(const struct vckpt_log *log, enum vckpt_level level, const char *where,
 	       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/* "error", "warning", "info", "debug". */
+int vckpt_level_parse(const char *name, enum vckpt_level *level, struct vckpt_error *err);
 
 /* A sink for daemons and tools: "HH:MM:SS.mmm level where: text" on stderr, one write() a line. */
 void vckpt_log_stderr(void *arg, enum vckpt_level level, const char *where, const char *text);

@@ -10,7 +10,7 @@ static int has_channel(struct vckpt_domain *dom, virDomainPtr ptr, unsigned flag
 		       struct vckpt_error *err)
 {
 	vckpt_autofree char *xml = virDomainGetXMLDesc(ptr, flags);
-	vckpt_autojsonref json_t *survey = NULL;
+	json_auto_t *survey = NULL;
 
 	if (!xml)
 		return vckpt_virt_fail(err, "definition of domain %s", dom->name);
@@ -67,7 +67,7 @@ static int adopt_running(struct vckpt_domain *dom, virDomainPtr ptr, json_t *cha
 
 int vckpt_domain_adopt(struct vckpt_domain *dom, char **json, struct vckpt_error *err)
 {
-	vckpt_autojsonref json_t *changed = json_array(), *notes = json_array(), *all = NULL;
+	json_auto_t *changed = json_array(), *notes = json_array(), *all = NULL;
 	vckpt_autodom virDomainPtr ptr = NULL;
 	int anew = 0;
 

@@ -54,7 +54,7 @@ static int prepare(struct vckpt_domain *dom, struct vckpt_capture **cap, struct 
 
 static bool is_running(struct vckpt_domain *dom)
 {
-	vckpt_autojsonref json_t *ret = NULL;
+	json_auto_t *ret = NULL;
 
 	return vckpt_qmp(dom, "query-status", NULL, -1, &ret, NULL) == 0 &&
 	       json_is_true(json_object_get(ret, "running"));

@@ -14,7 +14,7 @@
 int vckpt_capture_check(struct vckpt_domain *dom, struct vckpt_error *err)
 {
 	vckpt_autodom virDomainPtr ptr = NULL;
-	vckpt_autojsonref json_t *survey = NULL;
+	json_auto_t *survey = NULL;
 	vckpt_autofree char *xml = NULL;
 	struct vckpt_domain_status st;
 	struct vckpt_migration m;
@@ -79,7 +79,7 @@ int vckpt_pipe_closefd(struct vckpt_domain *dom, const char *name, struct vckpt_
 /* A migration into a file is not to be slow on purpose. */
 static int lift_bandwidth(struct vckpt_capture *cap, struct vckpt_error *err)
 {
-	vckpt_autojsonref json_t *ret = NULL;
+	json_auto_t *ret = NULL;
 
 	if (vckpt_qmp(cap->dom, "query-migrate-parameters", NULL, -1, &ret, err) < 0)
 		return -1;

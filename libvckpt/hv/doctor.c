@@ -168,7 +168,7 @@ static void check_stdio(json_t *list)
 
 int vckpt_hv_doctor(struct vckpt_hv *hv, char **json, struct vckpt_error *err)
 {
-	vckpt_autojsonref json_t *list = json_array();
+	json_auto_t *list = json_array();
 	vckpt_autoconn virConnectPtr conn = NULL;
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 
 #include "base/io.h"
+#include "base/process.h"
 #include "hv/survey.h"
 
 int vckpt_domain_open(struct vckpt_hv *hv, const char *name, struct vckpt_domain **out,
@@ -84,27 +85,6 @@ pid_t vckpt_qemu_pid(const char *uri, const char *name, const char *uuid_text)
 		return 0;
 	pid = strtol(text, NULL, 10);
 	return pid > 1 && pid <= INT_MAX && is_qemu_of((pid_t)pid, uuid_text) ? (pid_t)pid : 0;
-}
-
-/* Field 22 of /proc/PID/stat; the second may itself contain blanks and brackets. */
-uint64_t vckpt_process_start(pid_t pid)
-{
-	char path[64], text[1024], *p;
-	vckpt_autofd int fd = -1;
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = vckpt_read_full(fd, text, sizeof(text) - 1, path, NULL);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	p = strrchr(text, ')');
-	for (int field = 2; p && field < 22; field++)
-		p = strchr(p + 1, ' ');
-	return p ? strtoull(p + 1, NULL, 10) : 0;
 }
 
 static enum vckpt_domain_state of_paused(int reason, const char **word)
@@ -300,7 +280,7 @@ static int connect_unix(const char *path, struct vckpt_error *err)
 int vckpt_domain_channel(struct vckpt_domain *dom, int *fd, struct vckpt_error *err)
 {
 	vckpt_autodom virDomainPtr ptr = NULL;
-	vckpt_autojsonref json_t *survey = NULL;
+	json_auto_t *survey = NULL;
 	vckpt_autofree char *xml = NULL;
 	const char *path;
 

@@ -57,10 +57,8 @@ struct vckpt_domain_status {
 int vckpt_domain_status(struct vckpt_domain *dom, struct vckpt_domain_status *st,
 			struct vckpt_error *err);
 
-/* Start time of a process in clock ticks since boot, 0 if there is none.  Needs no libvirtd. */
-uint64_t vckpt_process_start(pid_t pid);
-
-/* What the domain is made of, as JSON text (docs/host-protocol.md, "survey"); *json is the caller's to free.
+/* What the domain is made of, as JSON text (docs/host-protocol.md, "survey"); *json is the caller's
+ * to free.
  */
 int vckpt_domain_survey(struct vckpt_domain *dom, char **json, struct vckpt_error *err);
 

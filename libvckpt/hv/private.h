@@ -67,15 +67,8 @@ static inline void vckpt_put_dom(virDomainPtr *d)
 	*d = NULL;
 }
 
-static inline void vckpt_json_unref(json_t **j)
-{
-	json_decref(*j);
-	*j = NULL;
-}
-
-#define vckpt_autoconn    vckpt_auto(vckpt_put_conn)
-#define vckpt_autodom     vckpt_auto(vckpt_put_dom)
-#define vckpt_autojsonref vckpt_auto(vckpt_json_unref)
+#define vckpt_autoconn vckpt_auto(vckpt_put_conn)
+#define vckpt_autodom  vckpt_auto(vckpt_put_dom)
 
 /* Fills *err from the thread's last libvirt error, after the formatted text.  Returns -1.
  * VCKPT_ENOTFOUND: no such domain; VCKPT_EPEER: libvirtd does not answer (any more), it may after a

@@ -7,7 +7,7 @@
 
 int vckpt_qmp_parse(const char *text, const char *command, json_t **ret, struct vckpt_error *err)
 {
-	vckpt_autojsonref json_t *reply = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	json_auto_t *reply = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	const char *desc = NULL;
 	json_t *value;
 
@@ -39,7 +39,7 @@ static int execute(struct vckpt_domain *dom, const char *text, int fd, char **re
 int vckpt_qmp(struct vckpt_domain *dom, const char *command, json_t *args, int fd, json_t **ret,
 	      struct vckpt_error *err)
 {
-	vckpt_autojsonref json_t *call = json_pack("{s:s}", "execute", command);
+	json_auto_t *call = json_pack("{s:s}", "execute", command);
 	vckpt_autofree char *text = NULL, *reply = NULL;
 
 	if (args)
@@ -78,7 +78,7 @@ void vckpt_qmp_migration(const json_t *ret, struct vckpt_migration *m)
 int vckpt_qmp_query_migrate(struct vckpt_domain *dom, struct vckpt_migration *m,
 			    struct vckpt_error *err)
 {
-	vckpt_autojsonref json_t *ret = NULL;
+	json_auto_t *ret = NULL;
 
 	if (vckpt_qmp(dom, "query-migrate", NULL, -1, &ret, err) < 0)
 		return -1;
@@ -96,7 +96,7 @@ int vckpt_qmp_background(struct vckpt_domain *dom, bool on, struct vckpt_error *
 
 int vckpt_qmp_is_background(struct vckpt_domain *dom, struct vckpt_error *err)
 {
-	vckpt_autojsonref json_t *ret = NULL;
+	json_auto_t *ret = NULL;
 	json_t *cap;
 	size_t i;
 

@@ -151,7 +151,7 @@ static int refuse_other(struct vckpt_rebuild *rb, const char *xml, struct vckpt_
 {
 	vckpt_autodom virDomainPtr ptr = virDomainLookupByName(rb->conn, rb->name);
 	char here[VIR_UUID_STRING_BUFLEN] = "";
-	vckpt_autojsonref json_t *survey = NULL;
+	json_auto_t *survey = NULL;
 	const char *name, *uuid;
 
 	if (vckpt_survey_parse(xml, &survey, err) < 0)

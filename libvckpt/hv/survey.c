@@ -232,7 +232,7 @@ static json_t *memory_kib(xmlXPathContextPtr x, xmlNodePtr root)
 		     {"GiB", 1024 * 1024},
 		     {"T", 1024.0 * 1024 * 1024},
 		     {"TiB", 1024.0 * 1024 * 1024}};
-	vckpt_autojsonref json_t *text = text_at(x, root, "memory"), *unit = NULL;
+	json_auto_t *text = text_at(x, root, "memory"), *unit = NULL;
 	const char *name;
 	double n;
 
@@ -249,7 +249,7 @@ static json_t *memory_kib(xmlXPathContextPtr x, xmlNodePtr root)
 
 static json_t *vcpus(xmlXPathContextPtr x, xmlNodePtr root)
 {
-	vckpt_autojsonref json_t *text = text_at(x, root, "vcpu");
+	json_auto_t *text = text_at(x, root, "vcpu");
 
 	return json_is_string(text) ? json_integer(strtoll(json_string_value(text), NULL, 10))
 				    : json_null();
@@ -290,7 +290,7 @@ int vckpt_survey_parse(const char *xml, json_t **out, struct vckpt_error *err)
 {
 	vckpt_auto(put_context) xmlXPathContextPtr x = NULL;
 	vckpt_auto(put_doc) xmlDocPtr doc = NULL;
-	vckpt_autojsonref json_t *survey = NULL;
+	json_auto_t *survey = NULL;
 	size_t len = strlen(xml);
 	xmlNodePtr root;
 
@@ -329,7 +329,7 @@ int vckpt_survey_refuse(const json_t *survey, struct vckpt_error *err)
 int vckpt_domain_survey(struct vckpt_domain *dom, char **json, struct vckpt_error *err)
 {
 	vckpt_autodom virDomainPtr ptr = NULL;
-	vckpt_autojsonref json_t *survey = NULL;
+	json_auto_t *survey = NULL;
 	vckpt_autofree char *xml = NULL;
 	struct vckpt_domain_status st;
 	int autostart = 0;

@@ -27,7 +27,7 @@ void vckpt_epoch_clear(struct vckpt_epoch *e)
 
 static json_t *guests_json(const struct vckpt_epoch *e, struct vckpt_error *err)
 {
-	vckpt_autojson list = json_array();
+	json_auto_t *list = json_array();
 
 	for (size_t i = 0; i < e->n_guests; i++) {
 		json_t *one = vckpt_receipt_to_json(&e->guests[i], err);
@@ -42,7 +42,7 @@ static json_t *guests_json(const struct vckpt_epoch *e, struct vckpt_error *err)
 static json_t *epoch_json(const struct vckpt_store *store, const struct vckpt_epoch *e,
 			  struct vckpt_error *err)
 {
-	vckpt_autojson record = e->record ? json_incref(e->record) : json_object();
+	json_auto_t *record = e->record ? json_incref(e->record) : json_object();
 	json_t *guests = guests_json(e, err);
 	json_t *j;
 
@@ -131,7 +131,7 @@ int vckpt_catalogue_commit(const struct vckpt_lease *lease, const struct vckpt_e
 			   struct vckpt_error *err)
 {
 	const struct vckpt_store *store = vckpt_lease_store(lease);
-	vckpt_autojson j = NULL;
+	json_auto_t *j = NULL;
 	char path[PATH_MAX];
 
 	if (e->epoch == 0 || e->parent >= e->epoch || (e->record && !json_is_object(e->record)))
@@ -221,7 +221,7 @@ int vckpt_epoch_decode(const char *text, size_t len, const char *path, struct vc
 		       struct vckpt_error *err)
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
-	vckpt_autojson j = NULL;
+	json_auto_t *j = NULL;
 	json_error_t bad;
 	const char *body;
 	size_t n;

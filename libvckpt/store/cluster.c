@@ -46,7 +46,7 @@ int vckpt_store_clusters(const struct vckpt_store *store, char ***names, size_t 
 static int write_incarnation(const char *path, const struct vckpt_incarnation *inc,
 			     struct vckpt_error *err)
 {
-	vckpt_autojson j =
+	json_auto_t *j =
 		json_pack("{s:I,s:I,s:I}", "incarnation", (json_int_t)inc->number, "restored_from",
 			  (json_int_t)inc->restored_from, "time_ns", (json_int_t)inc->time_ns);
 
@@ -113,7 +113,7 @@ int vckpt_store_read_incarnation(const struct vckpt_store *store, const char *cl
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 	json_int_t number, from, time_ns;
-	vckpt_autojson j = NULL;
+	json_auto_t *j = NULL;
 	char path[PATH_MAX];
 
 	if (vckpt_cluster_path(store, cluster, "cluster.json", path, err) < 0)

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/process.h"
 #include "store/layout.h"
 #include "store/seal.h"
 
@@ -49,33 +50,6 @@ static uint64_t pid_namespace(void)
 	return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
 }
 
-/* Field 22 of /proc/PID/stat (proc(5)); 0 if there is no such process, also if it is a zombie. */
-static uint64_t start_time(pid_t pid)
-{
-	unsigned long long start = 0;
-	char path[64], text[1024];
-	char state = 0;
-	char *p;
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	vckpt_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return 0;
-	n = vckpt_read_full(fd, text, sizeof(text) - 1, path, NULL);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	p = strrchr(text, ')'); /* the command may hold anything */
-	if (!p || sscanf(p + 1,
-			 " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-			 "%*s %*s %*s %llu",
-			 &state, &start) != 2)
-		return 0;
-	return state == 'Z' || state == 'X' ? 0 : start;
-}
-
 static bool is_live(const struct record *r)
 {
 	char boot[40];
@@ -85,7 +59,7 @@ static bool is_live(const struct record *r)
 	read_boot_id(boot);
 	if (boot[0] == '\0' || strcmp(boot, r->boot) != 0)
 		return vckpt_wallclock() < r->info.expires_ns;
-	if (r->pid_ns == pid_namespace() && start_time(r->info.pid) != r->start)
+	if (r->pid_ns == pid_namespace() && vckpt_process_start(r->info.pid) != r->start)
 		return false;
 	return vckpt_clock(CLOCK_BOOTTIME) < r->boot_expires_ns;
 }
@@ -163,7 +137,7 @@ static int read_record(const char *dir, struct record *r, struct vckpt_error *er
 	char path[PATH_MAX];
 
 	for (int tries = 0; tries < 100; tries++) {
-		vckpt_autojson j = NULL;
+		json_auto_t *j = NULL;
 		uint64_t generation;
 
 		memset(r, 0, sizeof(*r));
@@ -228,7 +202,7 @@ static void extend(struct vckpt_lease *l)
 static int put_record(const char *dir, const struct record *r, bool first, bool *overtaken,
 		      struct vckpt_error *err)
 {
-	vckpt_autojson j = to_json(r);
+	json_auto_t *j = to_json(r);
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 	char aside[PATH_MAX], path[PATH_MAX], tail[32];
 	uint64_t salt = 0;
@@ -338,7 +312,7 @@ struct vckpt_lease *vckpt_lease_acquire(const struct vckpt_store *store, const c
 	copy_text(l->mine.info.purpose, sizeof(l->mine.info.purpose), purpose);
 	l->mine.info.pid = getpid();
 	l->mine.info.since_ns = vckpt_wallclock();
-	l->mine.start = start_time(getpid());
+	l->mine.start = vckpt_process_start(getpid());
 	l->mine.pid_ns = pid_namespace();
 	read_boot_id(l->mine.boot);
 	if (take(l, dir, err) == 0)

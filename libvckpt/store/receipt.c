@@ -24,7 +24,7 @@ static json_t *file_json(const struct vckpt_store_file *f)
 
 json_t *vckpt_receipt_to_json(const struct vckpt_receipt *r, struct vckpt_error *err)
 {
-	vckpt_autojson needs = json_array();
+	json_auto_t *needs = json_array();
 	json_t *j;
 
 	for (size_t i = 0; i < r->n_needs; i++)

@@ -36,11 +36,4 @@ int vckpt_seal_read(const char *path, const char *kind, char **body, size_t *bod
 /* As above, parsed; the caller owns the reference.  NULL on failure. */
 json_t *vckpt_seal_read_json(const char *path, const char *kind, struct vckpt_error *err);
 
-static inline void vckpt_json_drop(json_t **j)
-{
-	json_decref(*j);
-	*j = NULL;
-}
-#define vckpt_autojson vckpt_auto(vckpt_json_drop) json_t *
-
 #endif

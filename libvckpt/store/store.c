@@ -69,7 +69,7 @@ static int store_file(const char *path, char *out, struct vckpt_error *err)
 static int write_store_file(const char *path, const char *file, struct vckpt_error *err)
 {
 	char aside[PATH_MAX], uuid[VCKPT_UUID_TEXT];
-	vckpt_autojson j = NULL;
+	json_auto_t *j = NULL;
 	int rc = 0;
 
 	if (make_uuid(uuid, err) < 0)
@@ -118,7 +118,7 @@ struct vckpt_store *vckpt_store_open(const char *path, struct vckpt_error *err)
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 	struct vckpt_store *s = NULL;
-	vckpt_autojson j = NULL;
+	json_auto_t *j = NULL;
 	char file[PATH_MAX];
 	json_int_t made;
 	const char *uuid;

@@ -19,6 +19,7 @@
 #include "agent.h"
 #include "arp.h"
 #include "base/clock.h"
+#include "base/process.h"
 #include "clients.h"
 #include "control.h"
 #include "inquire.h"
@@ -35,16 +36,15 @@ static void test_start_of_process(void)
 {
 	const char *odd =
 		"42 (a) b (c d) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 9 9";
-	uint64_t start = 0, again = 0;
+	const char *zombie = "42 (a) Z 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 9 9";
 
-	CU_ASSERT_EQUAL(vckpt_proc_parse_start(odd, &start), 0);
-	CU_ASSERT_EQUAL(start, 987654);
-	CU_ASSERT_EQUAL(vckpt_proc_parse_start("42 (a) S 1 2", &start), -1);
-	CU_ASSERT_EQUAL(vckpt_proc_parse_start("", &start), -1);
-	CU_ASSERT_EQUAL(vckpt_proc_start(getpid(), &start), 0);
-	CU_ASSERT_EQUAL(vckpt_proc_start(getpid(), &again), 0);
-	CU_ASSERT(start > 0 && start == again);
-	CU_ASSERT_EQUAL(vckpt_proc_start(0x3fffffff, &start), -1);
+	CU_ASSERT_EQUAL(vckpt_process_start_in(odd), 987654);
+	CU_ASSERT_EQUAL(vckpt_process_start_in(zombie), 0);
+	CU_ASSERT_EQUAL(vckpt_process_start_in("42 (a) S 1 2"), 0);
+	CU_ASSERT_EQUAL(vckpt_process_start_in(""), 0);
+	CU_ASSERT(vckpt_process_start(getpid()) > 0);
+	CU_ASSERT_EQUAL(vckpt_process_start(getpid()), vckpt_process_start(getpid()));
+	CU_ASSERT_EQUAL(vckpt_process_start(0x3fffffff), 0);
 }
 
 static void test_socket_inode(void)
@@ -376,7 +376,7 @@ static void test_recover(void)
 
 	make_dir(dir, sizeof(dir));
 	snprintf(path, sizeof(path), "%s/slots", dir);
-	CU_ASSERT_EQUAL(vckpt_proc_start(c.pid, &c.start), 0);
+	c.start = vckpt_process_start(c.pid);
 	for (int sealed = 0; sealed < 2; sealed++) {
 		struct vckpt_clients *cs = calloc(1, sizeof(*cs));
 		int slot = make_slot(sealed, &c);

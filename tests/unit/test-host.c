@@ -17,6 +17,7 @@
 #include "unit.h"
 #include "host-kit.h"
 #include "base/io.h"
+#include "base/process.h"
 #include "host/local/internal.h"
 #include "host/remote/remote.h"
 
@@ -380,7 +381,7 @@ static void test_hold(void)
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		vckpt_autojsonref json_t *detail = NULL;
+		json_auto_t *detail = NULL;
 		const char *text;
 		json_t *loud;
 		bool held;

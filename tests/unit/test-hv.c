@@ -35,7 +35,7 @@ static const char *text(const json_t *j, const char *key)
 static void test_survey(void)
 {
 	struct vckpt_error err = VCKPT_ERROR_NONE;
-	vckpt_autojsonref json_t *s = NULL;
+	json_auto_t *s = NULL;
 	json_t *one;
 
 	CU_ASSERT_EQUAL_FATAL(vckpt_survey_parse(good, &s, &err), 0);
@@ -97,7 +97,7 @@ static void test_problems(void)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct vckpt_error err = VCKPT_ERROR_NONE;
-		vckpt_autojsonref json_t *s = NULL;
+		json_auto_t *s = NULL;
 		char xml[512];
 
 		snprintf(xml, sizeof(xml), "<domain><devices>%s</devices></domain>",
@@ -115,7 +115,7 @@ static void test_problems(void)
 static void test_problem_count(void)
 {
 	struct vckpt_error err = VCKPT_ERROR_NONE;
-	vckpt_autojsonref json_t *s = NULL;
+	json_auto_t *s = NULL;
 
 	CU_ASSERT_EQUAL_FATAL(vckpt_survey_parse("<domain><launchSecurity type='sev'/><devices>"
 						 "<hostdev type='pci'/><shmem name='a'/></devices>"
@@ -140,7 +140,7 @@ static void test_no_channel(void)
 	};
 
 	for (size_t i = 0; i < sizeof(lacking) / sizeof(lacking[0]); i++) {
-		vckpt_autojsonref json_t *s = NULL;
+		json_auto_t *s = NULL;
 
 		CU_ASSERT_EQUAL_FATAL(vckpt_survey_parse(lacking[i], &s, NULL), 0);
 		CU_ASSERT_TRUE(json_is_null(json_object_get(s, "channel")));
@@ -165,7 +165,7 @@ static void test_not_a_domain(void)
 static void test_qmp_reply(void)
 {
 	struct vckpt_error err = VCKPT_ERROR_NONE;
-	vckpt_autojsonref json_t *ret = NULL;
+	json_auto_t *ret = NULL;
 
 	CU_ASSERT_EQUAL(
 		vckpt_qmp_parse("{\"return\":{\"a\":1},\"id\":\"libvirt-7\"}", "x", &ret, &err), 0);
@@ -205,7 +205,7 @@ static void test_qmp_migration(void)
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		vckpt_autojsonref json_t *j = json_loads(cases[i].json, 0, NULL);
+		json_auto_t *j = json_loads(cases[i].json, 0, NULL);
 		struct vckpt_migration m;
 
 		CU_ASSERT_PTR_NOT_NULL_FATAL(j);

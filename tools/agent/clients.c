@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/process.h"
 #include "proc.h"
 #include "wire/frame.h"
 
@@ -161,7 +162,6 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
 /* Adds a client whose identity and memfd are set; it then belongs to `cs`. */
 static int client_add(struct vckpt_clients *cs, struct vckpt_client *c, struct vckpt_error *err)
 {
-	uint64_t start;
 	void *p;
 
 	c->all = cs;
@@ -172,7 +172,7 @@ static int client_add(struct vckpt_clients *cs, struct vckpt_client *c, struct v
 	if (c->pidfd < 0)
 		return vckpt_fail_errno(err, "cannot open a pidfd of pid %d", (int)c->pid);
 	/* The pidfd is of the process we mean only if that one began when we think. */
-	if (vckpt_proc_start(c->pid, &start) < 0 || start != c->start)
+	if (vckpt_process_start(c->pid) != c->start)
 		return vckpt_fail(err, VCKPT_ENOTFOUND, "pid %d is gone", (int)c->pid);
 	p = mmap(NULL, VCKPT_PAGE_SIZE, PROT_READ, MAP_SHARED, c->memfd, 0);
 	if (p == MAP_FAILED)
@@ -235,9 +235,9 @@ static struct vckpt_client *attach(struct vckpt_clients *cs, pid_t pid,
 {
 	struct vckpt_client *old = vckpt_clients_find(cs, pid);
 	vckpt_auto(client_release) struct vckpt_client *c = NULL;
-	uint64_t start;
+	uint64_t start = vckpt_process_start(pid);
 
-	if (vckpt_proc_start(pid, &start) < 0) {
+	if (!start) {
 		vckpt_fail(err, VCKPT_ENOTFOUND, "pid %d is gone", (int)pid);
 		return NULL;
 	}

@@ -33,8 +33,8 @@ static const struct argp_option option_list[] = {
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	static const char *const levels[] = {"error", "warning", "info", "debug"};
 	struct options *o = state->input;
+	struct vckpt_error err;
 
 	switch (key) {
 	case 'p':
@@ -50,13 +50,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->nics = arg;
 		return 0;
 	case 'l':
-		for (unsigned i = 0; i < 4; i++)
-			if (strcmp(arg, levels[i]) == 0) {
-				o->level = i;
-				return 0;
-			}
-		argp_error(state, "unknown level %s", arg);
-		return EINVAL;
+		if (vckpt_level_parse(arg, &o->level, &err) < 0)
+			argp_error(state, "%s", err.text);
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}

@@ -20,23 +20,6 @@ static void close_dir(DIR **d)
 
 #define autodir vckpt_auto(close_dir)
 
-int vckpt_proc_parse_start(const char *stat, uint64_t *start)
-{
-	const char *p = strrchr(stat, ')');
-	char *end;
-
-	if (!p)
-		return -1;
-	/* Behind the name comes field 3; the start is field 22. */
-	for (int field = 2; field < 22; field++) {
-		p = strchr(p + 1, ' ');
-		if (!p)
-			return -1;
-	}
-	*start = strtoull(p + 1, &end, 10);
-	return end == p + 1 ? -1 : 0;
-}
-
 ssize_t vckpt_proc_read(const char *path, char *buf, size_t size)
 {
 	vckpt_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -44,16 +27,6 @@ ssize_t vckpt_proc_read(const char *path, char *buf, size_t size)
 
 	buf[n < 0 ? 0 : n] = '\0';
 	return n;
-}
-
-int vckpt_proc_start(pid_t pid, uint64_t *start)
-{
-	char path[64], text[1024];
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if (vckpt_proc_read(path, text, sizeof(text)) < 0)
-		return -1;
-	return vckpt_proc_parse_start(text, start);
 }
 
 void vckpt_proc_name(pid_t pid, char *out, size_t len)

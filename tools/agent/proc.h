@@ -13,11 +13,6 @@
  * Returns its length or -1. */
 ssize_t vckpt_proc_read(const char *path, char *buf, size_t size);
 
-/* When a process began, in clock ticks since boot: with the pid it names a process for good. */
-int vckpt_proc_start(pid_t pid, uint64_t *start);
-/* The same out of the text of /proc/PID/stat (the name in it may hold blanks and parentheses). */
-int vckpt_proc_parse_start(const char *stat, uint64_t *start);
-
 /* /proc/PID/comm; "?" when it is gone. */
 void vckpt_proc_name(pid_t pid, char *out, size_t len);
 

@@ -6,7 +6,7 @@
 #include "tool.h"
 
 struct checkpoint {
-	const char *cluster;
+	char *cluster;
 	struct vckpt_checkpoint_options opt;
 };
 
@@ -79,13 +79,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_WHY:
 		o->opt.why = arg;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (o->cluster)
-			argp_error(state, "one cluster at a time");
-		o->cluster = arg;
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return tool_take_cluster(&o->cluster, key, arg, state);
 	}
 }
 

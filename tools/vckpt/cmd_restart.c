@@ -22,13 +22,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'd':
 		o->opt.destroy = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (o->cluster)
-			argp_error(state, "one cluster at a time");
-		o->cluster = arg;
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return tool_take_cluster(&o->cluster, key, arg, state);
 	}
 }
 

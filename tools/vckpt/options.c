@@ -149,14 +149,17 @@ out:
 	return rc;
 }
 
-error_t tool_parse_cluster(int key, char *arg, struct argp_state *state)
+error_t tool_take_cluster(char **cluster, int key, char *arg, struct argp_state *state)
 {
-	char **cluster = state->input;
-
 	if (key != ARGP_KEY_ARG)
 		return ARGP_ERR_UNKNOWN;
 	if (*cluster)
 		argp_error(state, "one cluster at a time");
 	*cluster = arg;
 	return 0;
+}
+
+error_t tool_parse_cluster(int key, char *arg, struct argp_state *state)
+{
+	return tool_take_cluster(state->input, key, arg, state);
 }

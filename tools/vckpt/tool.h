@@ -46,6 +46,8 @@ extern const struct argp tool_common_argp;
 void tool_parse(struct tool *t, const struct argp *own, const char *name, int argc, char **argv,
 		void *input);
 
+/* Takes the one argument that names a cluster; anything else is unknown to it. */
+error_t tool_take_cluster(char **cluster, int key, char *arg, struct argp_state *state);
 /* A parser (struct argp) for commands whose only argument is a cluster; its input is a char **. */
 error_t tool_parse_cluster(int key, char *arg, struct argp_state *state);
 

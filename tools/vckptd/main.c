@@ -36,8 +36,8 @@ static const struct argp_option option_list[] = {
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	static const char *const levels[] = {"error", "warning", "info", "debug"};
 	struct options *o = state->input;
+	struct vckpt_error err;
 	char *end;
 
 	switch (key) {
@@ -68,12 +68,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "%s is no number of seconds", arg);
 		return 0;
 	case 'l':
-		for (unsigned i = 0; i < 4; i++)
-			if (strcmp(arg, levels[i]) == 0) {
-				o->level = i;
-				return 0;
-			}
-		argp_error(state, "unknown level %s", arg);
+		if (vckpt_level_parse(arg, &o->level, &err) < 0)
+			argp_error(state, "%s", err.text);
 		return 0;
 	case ARGP_KEY_ARG:
 		argp_error(state, "what is %s?", arg);

@@ -302,7 +302,7 @@ static void *reader_main(void *arg)
 {
 	struct vckpt_stream *st = arg;
 	struct vckpt_error err = VCKPT_ERROR_NONE;
-	vckpt_autojsonref json_t *receipt = NULL;
+	json_auto_t *receipt = NULL;
 
 	if (read_all(st, &err) < 0) {
 		lose(st, &err);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/process.h"
+
 /* How long a stop event of QEMU may come behind the call that caused it. */
 #define EVENT_WAIT (20 * VCKPT_MS)
 /* On top of the time to become quiet: for the agent's answer to come. */

@@ -33,7 +33,7 @@ const char *vckpt_stage_name(enum vckpt_stage stage)
 
 char *vckpt_journal_encode(const struct vckpt_journal_entry *e)
 {
-	vckpt_autojsonref json_t *j = NULL;
+	json_auto_t *j = NULL;
 
 	j = json_pack("{si ss ss ss ss ss sI sI sI sI sI ss}", "format", FORMAT, "stage",
 		      stage_names[e->stage], "cluster", e->cluster, "guest", e->guest, "domain",
@@ -58,7 +58,7 @@ int vckpt_journal_decode(const char *text, size_t len, const char *path,
 {
 	const char *stage, *cluster, *guest, *domain, *uuid, *engine;
 	json_int_t pid, start, written, epoch, incarnation;
-	vckpt_autojsonref json_t *j = NULL;
+	json_auto_t *j = NULL;
 	json_error_t je;
 	int format;
 

@@ -7,13 +7,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
-static inline void vckpt_json_unref(json_t **j)
-{
-	json_decref(*j);
-	*j = NULL;
-}
-#define vckpt_autojsonref vckpt_auto(vckpt_json_unref)
-
 /* Writes `text` beside `path` and renames it: whole or not at all, but not synced. */
 int vckpt_write_aside(const char *path, const char *text, struct vckpt_error *err);
 

@@ -216,7 +216,7 @@ static void ask_findings(struct vckpt_guest *g, struct vckpt_outcome *out, json_
 int vckpt_guest_doctor(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		       struct vckpt_outcome *out, struct vckpt_error *err)
 {
-	vckpt_autojsonref json_t *survey = NULL;
+	json_auto_t *survey = NULL;
 	vckpt_autofree char *text = NULL;
 	struct vckpt_domain_status st;
 	char state[512];

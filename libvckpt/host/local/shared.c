@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "base/process.h"
 
 /* Most of what a dead vckptd leaves is set right in a moment, and then nobody ever sees it; but
  * draining the capture of a large guest takes minutes. */

@@ -24,7 +24,7 @@ static int load(const char *path, const char *store_uuid, struct vckpt_token *t,
 		struct vckpt_error *err)
 {
 	struct vckpt_error e = VCKPT_ERROR_NONE;
-	vckpt_autojsonref json_t *j = NULL;
+	json_auto_t *j = NULL;
 	vckpt_autofree char *text = NULL;
 	json_int_t incarnation, epoch;
 	const char *store;
@@ -51,7 +51,7 @@ static int load(const char *path, const char *store_uuid, struct vckpt_token *t,
 int vckpt_token_admit(const char *dir, const char *cluster, const char *store_uuid,
 		      const struct vckpt_token *t, struct vckpt_error *err)
 {
-	vckpt_autojsonref json_t *j = NULL;
+	json_auto_t *j = NULL;
 	vckpt_autofree char *text = NULL;
 	char path[PATH_MAX], name[NAME_MAX + 1];
 	struct vckpt_token seen;

@@ -1,0 +1,17 @@
+/*
+ * base/process.h: whether a process is still the one that it was.  Process ids are used again; with
+ * its start a process is named for good, until the machine boots.  Thread-safe; none blocks.
+ */
+#ifndef VCKPT_BASE_PROCESS_H
+#define VCKPT_BASE_PROCESS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* When a process began, in clock ticks since boot; 0 if there is none, or only a zombie. */
+uint64_t vckpt_process_start(pid_t pid);
+
+/* The same out of the text of /proc/PID/stat; 0 also if that is no such text. */
+uint64_t vckpt_process_start_in(const char *stat);
+
+#endif
