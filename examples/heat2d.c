@@ -24,13 +24,13 @@
 #include <unistd.h>
 
 struct options {
-	int grid;            /* inner points along each side of the plate */
-	int steps;           /* iterations to compute */
-	int report;          /* print a line every so many steps; 0 never */
-	int ballast;         /* MiB of further memory per rank, kept changing */
-	double ballast_rate; /* MiB of it rewritten per second */
-	int traffic;         /* KiB sent around the ring of ranks in each step, besides the halo */
-	const char *beat;    /* rank 0 writes a byte to this file after each step; NULL: nowhere */
+	int grid;         /* inner points along each side of the plate */
+	int steps;        /* iterations to compute */
+	int report;       /* print a line every so many steps; 0 never */
+	int ballast;      /* MiB of further memory per rank, kept changing */
+	int ballast_step; /* KiB of it rewritten in each step */
+	int traffic;      /* KiB sent around the ring of ranks in each step, besides the halo */
+	const char *beat; /* rank 0 writes a byte to this file after each step; NULL: nowhere */
 };
 
 /* This rank's part of the plate, with a border one point wide all around: the halo. */
@@ -50,9 +50,8 @@ struct ballast {
 	unsigned char *bytes;
 	uint32_t *writes; /* how often each page was written: what it must hold follows from this */
 	size_t pages, cursor;
-	double rate; /* pages per second */
-	double last; /* seconds; when we last wrote */
-	double due;  /* pages owed since then */
+	size_t each; /* pages rewritten in a step: as of a solver's arrays, a share of the step's
+			work */
 };
 
 enum { PAGE = 4096 };
@@ -253,7 +252,7 @@ static void ballast_init(struct ballast *b, int rank, const struct options *o)
 {
 	memset(b, 0, sizeof(*b));
 	b->pages = (size_t)o->ballast * ((1 << 20) / PAGE);
-	b->rate = o->ballast_rate * ((1 << 20) / PAGE);
+	b->each = (size_t)o->ballast_step * 1024 / PAGE;
 	if (!b->pages)
 		return;
 	b->bytes = allocate(b->pages * PAGE);
@@ -261,22 +260,14 @@ static void ballast_init(struct ballast *b, int rank, const struct options *o)
 	memset(b->writes, 0, b->pages * sizeof(*b->writes));
 	for (size_t i = 0; i < b->pages; i++)
 		page_fill(b->bytes + i * PAGE, rank, i, 0);
-	b->last = seconds();
 }
 
-/* Rewrites as many pages as are due by now, jumping about. A long pause is not made up for. */
+/* One step's share, jumping about. */
 static void ballast_touch(struct ballast *b, int rank)
 {
-	double now;
-
 	if (!b->pages)
 		return;
-	now = seconds();
-	b->due += (now - b->last) * b->rate;
-	b->last = now;
-	if (b->due > 0.05 * b->rate + 1)
-		b->due = 0.05 * b->rate + 1;
-	for (; b->due >= 1; b->due -= 1) {
+	for (size_t i = 0; i < b->each; i++) {
 		/* 7919 is prime: all pages get their turn, unless MB is a multiple of it. */
 		b->cursor = (b->cursor + 7919) % b->pages;
 		page_fill(b->bytes + b->cursor * PAGE, rank, b->cursor, ++b->writes[b->cursor]);
@@ -308,7 +299,7 @@ static const char usage_text[] =
 	"  --report K         a line of progress every K steps, 0 for none (default 100)\n"
 	"  --ballast MB       further memory per rank, half noise, half text, kept changing and\n"
 	"                     checked at the end (default 0)\n"
-	"  --ballast-rate MB  how much of it is rewritten per second (default 20)\n"
+	"  --ballast-step KB  how much of it is rewritten in each step (default 64)\n"
 	"  --traffic KB       further data sent around the ring of ranks in each step (default 0)\n"
 	"  --beat FILE        rank 0 writes one byte to FILE after each step, a serial line say,\n"
 	"                     so that others see by their own clock when the job moves\n"
@@ -330,12 +321,12 @@ static void read_options(int argc, char **argv, int rank, struct options *o)
 {
 	static const struct option known[] = {
 		{"grid", 1, 0, 'g'},    {"steps", 1, 0, 's'},        {"report", 1, 0, 'r'},
-		{"ballast", 1, 0, 'b'}, {"ballast-rate", 1, 0, 'B'}, {"beat", 1, 0, 't'},
+		{"ballast", 1, 0, 'b'}, {"ballast-step", 1, 0, 'B'}, {"beat", 1, 0, 't'},
 		{"traffic", 1, 0, 'T'}, {"help", 0, 0, 'h'},         {0, 0, 0, 0}};
 	double v = 0;
 	int c;
 
-	*o = (struct options){.grid = 256, .steps = 1000, .report = 100, .ballast_rate = 20};
+	*o = (struct options){.grid = 256, .steps = 1000, .report = 100, .ballast_step = 64};
 	opterr = rank == 0;
 	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		if (c == 'h') {
@@ -364,7 +355,7 @@ static void read_options(int argc, char **argv, int rank, struct options *o)
 		else if (c == 'T')
 			o->traffic = (int)v;
 		else
-			o->ballast_rate = v;
+			o->ballast_step = (int)v;
 	}
 	if (optind < argc)
 		give_up(rank, "only options are understood, see --help");

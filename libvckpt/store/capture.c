@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +31,8 @@ struct vckpt_store_capture {
 	struct vckpt_map map;    /* blocks and packs only at the end */
 	bool have_blocks;
 	struct vckpt_packer *packer;
-	struct vckpt_error error; /* sticky, of this thread */
-	atomic_uint_fast64_t bytes_in;
+	struct vckpt_error error;     /* sticky, of this thread */
+	uint64_t bytes_in, packer_in; /* of all pages; of those that are not zero */
 	uint8_t *device;
 	size_t device_len;
 	uint32_t device_parts;
@@ -110,6 +109,8 @@ struct vckpt_store_capture *vckpt_capture_begin(const struct vckpt_store *store,
 						const struct vckpt_capture_options *o,
 						struct vckpt_error *err)
 {
+	const struct vckpt_packer_how how = {
+		.codec = o->codec, .level = o->level, .threads = o->threads, .pool = o->pool};
 	struct vckpt_store_capture *c;
 
 	if (check_options(o, epoch, err) < 0 ||
@@ -128,7 +129,7 @@ struct vckpt_store_capture *vckpt_capture_begin(const struct vckpt_store *store,
 	if (set_paths(c, guest, err) == 0 &&
 	    (!o->parent || open_parent(c, guest, o->parent, err) == 0))
 		c->packer = vckpt_packer_start(c->pack_path, vckpt_store_uuid_bytes(store), epoch,
-					       o->codec, o->level, o->threads, err);
+					       &how, err);
 	if (c->packer)
 		return c;
 	vckpt_capture_free(c);
@@ -216,15 +217,17 @@ int vckpt_capture_page(struct vckpt_store_capture *c, uint32_t block, uint64_t p
 
 	if (!e)
 		return -1;
-	atomic_fetch_add_explicit(&c->bytes_in, VCKPT_PAGE, memory_order_relaxed);
 	if (data && (uintptr_t)data % 8)
 		data = memcpy(copy, data, sizeof(copy));
 	if (!data || is_zero(data)) {
+		c->bytes_in += VCKPT_PAGE;
 		*e = vckpt_entry(VCKPT_PAGE_ZERO, 0, 0);
 		return 0;
 	}
 	if (vckpt_packer_page(c->packer, data, &in, &place, &why) < 0)
 		return keep(c, &why, err);
+	c->bytes_in += VCKPT_PAGE;
+	c->packer_in += VCKPT_PAGE;
 	*e = vckpt_entry(OWN, place, in);
 	return 0;
 }
@@ -289,10 +292,19 @@ int vckpt_capture_xml(struct vckpt_store_capture *c, const char *xml, size_t len
 	return 0;
 }
 
-void vckpt_capture_progress(struct vckpt_store_capture *c, uint64_t *bytes_in, uint64_t *bytes_out)
+uint64_t vckpt_capture_done(struct vckpt_store_capture *c)
 {
-	*bytes_in = atomic_load(&c->bytes_in);
-	*bytes_out = vckpt_packer_bytes(c->packer);
+	return c->bytes_in - c->packer_in + vckpt_packer_done(c->packer);
+}
+
+bool vckpt_capture_wait(struct vckpt_store_capture *c, uint64_t ns)
+{
+	return vckpt_packer_wait(c->packer, ns);
+}
+
+bool vckpt_capture_behind(struct vckpt_store_capture *c)
+{
+	return vckpt_packer_behind(c->packer);
 }
 
 /* Which new number a block or pack got; NONE until a page needs it. */
@@ -459,7 +471,7 @@ int vckpt_capture_finish(struct vckpt_store_capture *c, struct vckpt_receipt *re
 	}
 	snprintf(receipt->guest, sizeof(receipt->guest), "%s", c->map.guest);
 	receipt->ram_bytes = c->map.first[c->map.n_ram] * VCKPT_PAGE;
-	receipt->bytes_in = atomic_load(&c->bytes_in);
+	receipt->bytes_in = c->bytes_in;
 	receipt->bytes_out = receipt->pack.bytes + receipt->map.bytes + receipt->device.bytes +
 			     receipt->xml.bytes;
 	return 0;

@@ -17,13 +17,15 @@
 
 #include "base/error.h"
 #include "store/catalogue.h"
+#include "store/pool.h"
 #include "store/store.h"
 
 struct vckpt_capture_options {
 	enum vckpt_codec codec;
-	int level;        /* of zstd; 0: 1 */
-	unsigned threads; /* that compress and write; 0: page() does it itself */
-	uint64_t parent;  /* committed epoch whose pages stay unless given anew; 0: none */
+	int level;               /* of zstd; 0: 1 */
+	unsigned threads;        /* that compress and write; 0: page() does it itself */
+	uint64_t parent;         /* committed epoch whose pages stay unless given anew; 0: none */
+	struct vckpt_pool *pool; /* for pages that wait for the threads; NULL: a few blocks only */
 };
 
 struct vckpt_store_capture;
@@ -59,8 +61,15 @@ int vckpt_capture_device(struct vckpt_store_capture *c, const char *part, const 
 int vckpt_capture_xml(struct vckpt_store_capture *c, const char *xml, size_t len,
 		      struct vckpt_error *err);
 
-/* So far: bytes of pages handed over, bytes written to the pack.  Any thread may ask. */
-void vckpt_capture_progress(struct vckpt_store_capture *c, uint64_t *bytes_in, uint64_t *bytes_out);
+/* Bytes of pages done so far: packed, or zero.  Never less than before. */
+uint64_t vckpt_capture_done(struct vckpt_store_capture *c);
+
+/* Waits, up to `ns` nanoseconds, until no full block waits for the threads any more (or one
+ * failed). finish() does so too, but silently. */
+bool vckpt_capture_wait(struct vckpt_store_capture *c, uint64_t ns);
+
+/* page() had to wait for the threads, and they have not caught up since. */
+bool vckpt_capture_behind(struct vckpt_store_capture *c);
 
 /* Everything on stable storage, folder included.  The caller clears *receipt. */
 int vckpt_capture_finish(struct vckpt_store_capture *c, struct vckpt_receipt *receipt,

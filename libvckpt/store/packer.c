@@ -3,14 +3,20 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 
 #define MAX_THREADS 64
+#define NICE        10
 /* How much may be dirty in the page cache before the device is asked to begin. */
 #define WRITE_OUT ((uint64_t)8 << 20)
 
@@ -36,12 +42,16 @@ struct vckpt_packer {
 
 	struct buffer *current; /* being filled */
 	uint32_t n_blocks;
+	struct vckpt_pool *pool;
+	unsigned own; /* buffers that are there whatever the pool holds */
 
 	/* `lock` guards the lists, `error` and `blocks` (the array, not what is in it) */
 	pthread_mutex_t lock;
 	pthread_cond_t work, room;
 	struct buffer *free, *first, **last;
+	unsigned n_buffers, n_free;
 	unsigned busy;
+	bool behind;
 	bool closing;
 	struct vckpt_error error;
 	atomic_bool failed;
@@ -50,7 +60,8 @@ struct vckpt_packer {
 
 	/* `append` guards the end of the file */
 	pthread_mutex_t append;
-	atomic_uint_fast64_t offset;
+	uint64_t offset;
+	atomic_uint_fast64_t packed; /* bytes of pages */
 	uint64_t written_out;
 	struct vckpt_digest_state *digest;
 
@@ -121,7 +132,28 @@ static void pack(struct vckpt_packer *p, struct worker *w, struct buffer *b)
 	}
 	pthread_mutex_lock(&p->lock);
 	p->blocks[b->number] = ref;
+	atomic_fetch_add(&p->packed, b->pages * VCKPT_PAGE);
 	pthread_mutex_unlock(&p->lock);
+}
+
+/* Guarded by p->lock, as the next one. */
+static void put_free(struct vckpt_packer *p, struct buffer *b)
+{
+	b->next = p->free;
+	p->free = b;
+	if (++p->n_free >= p->n_buffers / 2)
+		p->behind = false;
+}
+
+static struct buffer *take_free(struct vckpt_packer *p)
+{
+	struct buffer *b = p->free;
+
+	if (b) {
+		p->free = b->next;
+		p->n_free--;
+	}
+	return b;
 }
 
 static void *worker_main(void *arg)
@@ -129,6 +161,7 @@ static void *worker_main(void *arg)
 	struct worker *w = arg;
 	struct vckpt_packer *p = w->p;
 
+	setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		struct buffer *b = p->first;
@@ -147,30 +180,36 @@ static void *worker_main(void *arg)
 		pack(p, w, b);
 		pthread_mutex_lock(&p->lock);
 		p->busy--;
-		b->next = p->free;
-		p->free = b;
+		put_free(p, b);
 		pthread_cond_broadcast(&p->room);
 	}
 	pthread_mutex_unlock(&p->lock);
 	return NULL;
 }
 
+/* Not by malloc(): it might keep for itself what is given back. */
+static int add_buffer(struct vckpt_packer *p, struct vckpt_error *err)
+{
+	struct buffer *b =
+		mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (b == MAP_FAILED)
+		return vckpt_fail_errno(err, "no memory for %s", p->path);
+	p->n_buffers++;
+	put_free(p, b);
+	return 0;
+}
+
 static int start_threads(struct vckpt_packer *p, unsigned threads, struct vckpt_error *err)
 {
-	unsigned buffers = threads ? 2 * threads + 2 : 1;
-
+	p->own = threads ? 2 * threads + 2 : 1;
 	p->n_workers = threads ? threads : 1;
 	p->workers = calloc(p->n_workers, sizeof(*p->workers));
 	if (!p->workers)
 		return vckpt_fail_errno(err, "no memory for %s", p->path);
-	for (unsigned i = 0; i < buffers; i++) {
-		struct buffer *b = malloc(sizeof(*b));
-
-		if (!b)
-			return vckpt_fail_errno(err, "no memory for %s", p->path);
-		b->next = p->free;
-		p->free = b;
-	}
+	while (p->n_buffers < p->own)
+		if (add_buffer(p, err) < 0)
+			return -1;
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		p->workers[i].p = p;
 		p->workers[i].room = malloc(VCKPT_BLOCK_RAW);
@@ -187,8 +226,7 @@ static int start_threads(struct vckpt_packer *p, unsigned threads, struct vckpt_
 }
 
 struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16], uint64_t epoch,
-					enum vckpt_codec codec, int level, unsigned threads,
-					struct vckpt_error *err)
+					const struct vckpt_packer_how *how, struct vckpt_error *err)
 {
 	uint8_t header[VCKPT_PACK_HEADER];
 	struct vckpt_packer *p = calloc(1, sizeof(*p));
@@ -198,8 +236,9 @@ struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16]
 		return NULL;
 	}
 	snprintf(p->path, sizeof(p->path), "%s", path);
-	p->codec = codec;
-	p->level = level ? level : 1;
+	p->codec = how->codec;
+	p->level = how->level ? how->level : 1;
+	p->pool = how->threads ? how->pool : NULL;
 	p->last = &p->first;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_mutex_init(&p->append, NULL);
@@ -220,7 +259,7 @@ struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16]
 		goto undo_file;
 	vckpt_digest_add(p->digest, header, sizeof(header));
 	p->offset = sizeof(header);
-	if (start_threads(p, threads < MAX_THREADS ? threads : MAX_THREADS, err) == 0)
+	if (start_threads(p, how->threads < MAX_THREADS ? how->threads : MAX_THREADS, err) == 0)
 		return p;
 undo_file:
 	unlink(path);
@@ -246,16 +285,21 @@ static int next_buffer(struct vckpt_packer *p, struct vckpt_error *err)
 			rc = vckpt_fail_errno(err, "no memory for %s", p->path);
 		}
 	}
-	while (rc == 0 && !p->free && !atomic_load(&p->failed))
+	if (rc == 0 && !p->free && vckpt_pool_take(p->pool, sizeof(*p->current)) &&
+	    add_buffer(p, NULL) < 0)
+		vckpt_pool_give(p->pool,
+				sizeof(*p->current)); /* then those that are there must do */
+	while (rc == 0 && !p->free && !atomic_load(&p->failed)) {
+		p->behind = true;
 		pthread_cond_wait(&p->room, &p->lock);
+	}
 	if (rc == 0 && atomic_load(&p->failed)) {
 		if (err)
 			*err = p->error;
 		rc = -1;
 	}
 	if (rc == 0) {
-		p->current = p->free;
-		p->free = p->current->next;
+		p->current = take_free(p);
 		p->current->next = NULL;
 		p->current->pages = 0;
 		p->current->number = p->n_blocks++;
@@ -271,8 +315,7 @@ static void submit(struct vckpt_packer *p)
 	p->current = NULL;
 	if (p->n_threads == 0) {
 		pack(p, &p->workers[0], b);
-		b->next = p->free;
-		p->free = b;
+		put_free(p, b);
 		return;
 	}
 	pthread_mutex_lock(&p->lock);
@@ -298,9 +341,34 @@ int vckpt_packer_page(struct vckpt_packer *p, const void *data, uint32_t *block,
 	return 0;
 }
 
-uint64_t vckpt_packer_bytes(struct vckpt_packer *p)
+bool vckpt_packer_behind(struct vckpt_packer *p)
 {
-	return atomic_load(&p->offset);
+	bool behind;
+
+	pthread_mutex_lock(&p->lock);
+	behind = p->behind;
+	pthread_mutex_unlock(&p->lock);
+	return behind;
+}
+
+uint64_t vckpt_packer_done(struct vckpt_packer *p)
+{
+	return atomic_load(&p->packed);
+}
+
+bool vckpt_packer_wait(struct vckpt_packer *p, uint64_t ns)
+{
+	const uint64_t until = vckpt_now() + ns;
+	const struct timespec ts = {(time_t)(until / VCKPT_S), (long)(until % VCKPT_S)};
+	bool empty;
+	int rc = 0;
+
+	pthread_mutex_lock(&p->lock);
+	while ((p->first || p->busy) && !atomic_load(&p->failed) && rc == 0)
+		rc = pthread_cond_clockwait(&p->room, &p->lock, CLOCK_MONOTONIC, &ts);
+	empty = (!p->first && !p->busy) || atomic_load(&p->failed);
+	pthread_mutex_unlock(&p->lock);
+	return empty;
 }
 
 int vckpt_packer_finish(struct vckpt_packer *p, struct vckpt_store_file *out,
@@ -308,10 +376,8 @@ int vckpt_packer_finish(struct vckpt_packer *p, struct vckpt_store_file *out,
 {
 	if (p->current)
 		submit(p);
-	pthread_mutex_lock(&p->lock);
-	while ((p->first || p->busy) && !atomic_load(&p->failed))
-		pthread_cond_wait(&p->room, &p->lock);
-	pthread_mutex_unlock(&p->lock);
+	while (!vckpt_packer_wait(p, VCKPT_S))
+		;
 	if (vckpt_packer_failed(p, err) < 0)
 		return -1;
 	if (fsync(p->fd) < 0)
@@ -333,7 +399,7 @@ static void free_list(struct buffer *b)
 	while (b) {
 		struct buffer *next = b->next;
 
-		free(b);
+		munmap(b, sizeof(*b));
 		b = next;
 	}
 }
@@ -358,7 +424,9 @@ void vckpt_packer_free(struct vckpt_packer *p)
 		free(p->workers[i].room);
 	}
 	free_list(p->free);
-	free(p->current);
+	free_list(p->current);
+	if (p->n_buffers > p->own)
+		vckpt_pool_give(p->pool, (p->n_buffers - p->own) * sizeof(struct buffer));
 	free(p->workers);
 	free(p->blocks);
 	vckpt_digest_end(p->digest, NULL);

@@ -1,8 +1,9 @@
 /*
  * store/packer.h: pages in, a pack out.  Internal to the store.
  *
- * Buffers of 64 pages go through a bounded queue to threads that compress and append.  Blocks are
- * numbered as they are filled; in the file they lie as they got done.
+ * Buffers of 64 pages go through a bounded queue to threads that compress and append, with less
+ * weight than others: who waits for them is only the end of a capture, unless the queue is full.
+ * Blocks are numbered as they are filled; in the file they lie as they got done.
  */
 #ifndef VCKPT_STORE_PACKER_H
 #define VCKPT_STORE_PACKER_H
@@ -13,22 +14,37 @@
 #include "base/error.h"
 #include "store/block.h"
 #include "store/catalogue.h"
+#include "store/pool.h"
 
 struct vckpt_packer;
 
+struct vckpt_packer_how {
+	enum vckpt_codec codec;
+	int level;
+	unsigned threads;
+	struct vckpt_pool *pool; /* for more buffers than a few; NULL: none */
+};
+
 /* Makes the file `path`, which must not exist. */
 struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16], uint64_t epoch,
-					enum vckpt_codec codec, int level, unsigned threads,
+					const struct vckpt_packer_how *how,
 					struct vckpt_error *err);
 
 /* Copies one page; says in which block it is and where in it.  Fails at once after any failure. */
 int vckpt_packer_page(struct vckpt_packer *p, const void *data, uint32_t *block, unsigned *place,
 		      struct vckpt_error *err);
 
+/* page() had to wait for the threads, and they have not caught up by half since. */
+bool vckpt_packer_behind(struct vckpt_packer *p);
+
 /* The first failure of any thread so far. */
 int vckpt_packer_failed(struct vckpt_packer *p, struct vckpt_error *err);
 
-uint64_t vckpt_packer_bytes(struct vckpt_packer *p);
+/* Bytes of pages that are packed. */
+uint64_t vckpt_packer_done(struct vckpt_packer *p);
+
+/* Until the queue is empty, or a thread failed, or the time is over; false then. */
+bool vckpt_packer_wait(struct vckpt_packer *p, uint64_t ns);
 
 /* Waits for all blocks, syncs.  Then blocks() are final. */
 int vckpt_packer_finish(struct vckpt_packer *p, struct vckpt_store_file *out,

@@ -123,7 +123,7 @@ static int set_up_events(struct daemon *d, struct vckpt_error *err)
 
 static int set_up(struct daemon *d, struct vckpt_error *err)
 {
-	struct vckpt_local_config config = {d->o->uri, d->o->run_dir, &d->log};
+	struct vckpt_local_config config = {d->o->uri, d->o->run_dir, &d->log, d->o->buffer};
 
 	if (gethostname(d->host_name, sizeof(d->host_name) - 1) < 0)
 		strcpy(d->host_name, "localhost");

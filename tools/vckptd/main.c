@@ -19,7 +19,7 @@
 
 const char *argp_program_version = "vckptd " PACKAGE_VERSION;
 
-enum { OPT_STDIO = 0x100, OPT_DAEMON, OPT_FOREGROUND, OPT_IDLE };
+enum { OPT_STDIO = 0x100, OPT_DAEMON, OPT_FOREGROUND, OPT_IDLE, OPT_BUFFER };
 
 static const struct argp_option option_list[] = {
 	{"socket", 's', "PATH", 0, "Listen here (default: " DEFAULT_SOCKET ")", 0},
@@ -31,6 +31,9 @@ static const struct argp_option option_list[] = {
 	{"daemon", OPT_DAEMON, 0, 0, "Go to the background once the socket is there", 0},
 	{"foreground", OPT_FOREGROUND, 0, 0, "Stay in the foreground (default)", 0},
 	{"idle-exit", OPT_IDLE, "SECONDS", 0, "End when nobody asked for so long", 0},
+	{"buffer", OPT_BUFFER, "MIB", 0,
+	 "Memory for pages that wait to be compressed (default: a quarter of what is available)",
+	 0},
 	{"log", 'l', "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
 	{0}};
 
@@ -66,6 +69,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->idle_exit = (unsigned)strtoul(arg, &end, 10);
 		if (!*arg || *end)
 			argp_error(state, "%s is no number of seconds", arg);
+		return 0;
+	case OPT_BUFFER:
+		o->buffer = (size_t)strtoul(arg, &end, 10) << 20;
+		if (!o->buffer || *end)
+			argp_error(state, "%s is no number of MiB", arg);
 		return 0;
 	case 'l':
 		if (vckpt_level_parse(arg, &o->level, &err) < 0)

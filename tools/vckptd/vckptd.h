@@ -13,6 +13,7 @@ struct options {
 	const char *socket, *uri, *run_dir, *group;
 	bool stdio, daemon;
 	unsigned idle_exit; /* seconds; 0: never */
+	size_t buffer;      /* bytes; 0: as vckpt_local decides */
 	enum vckpt_level level;
 };
 

@@ -14,6 +14,7 @@
 #include "stream/stream.h"
 
 #define READ_ROOM      (512u << 10)
+#define NAP            (200 * (long)VCKPT_MS / 1000)
 #define PROGRESS_EVERY (250 * VCKPT_MS)
 
 struct vckpt_stream {
@@ -34,10 +35,16 @@ struct vckpt_stream {
 
 	/* reader */
 	bool lost;
-	uint64_t pages, total, told;
+	uint64_t total, told;
 	uint64_t drained; /* bytes read into nothing; of whoever reads */
 	uint64_t began_ns;
+	bool behind; /* the guest waits for the packing of its pages */
 };
+
+static uint64_t done(const struct vckpt_stream *st)
+{
+	return (st->writer ? vckpt_capture_done(st->writer) : st->total) + st->drained;
+}
 
 static void emit(struct vckpt_stream *st, enum vckpt_host_event_kind kind,
 		 const struct vckpt_error *err, json_t *detail)
@@ -57,7 +64,7 @@ static void emit(struct vckpt_stream *st, enum vckpt_host_event_kind kind,
 	ev.began_ns = st->began_ns;
 	ev.ended_ns = vckpt_now();
 	/* It has to grow as long as anything comes: who waits for the drain counts on that. */
-	ev.done = st->pages * VCKPT_PAGE + st->drained;
+	ev.done = done(st);
 	ev.total = st->total > ev.done ? st->total : ev.done;
 	vckpt_session_emit(st->g->s, &ev);
 }
@@ -86,8 +93,7 @@ static void progress(struct vckpt_stream *st)
 				  (unsigned long long)st->drained);
 	else
 		vckpt_session_log(st->g, VCKPT_DEBUG, "captured %llu of %llu bytes",
-				  (unsigned long long)(st->pages * VCKPT_PAGE),
-				  (unsigned long long)st->total);
+				  (unsigned long long)done(st), (unsigned long long)st->total);
 	emit(st, VCKPT_EVENT_PROGRESS, NULL, NULL);
 }
 
@@ -107,7 +113,7 @@ static int on_blocks(void *arg, const struct vckpt_ram_block *blocks, size_t n,
 	return vckpt_capture_set_blocks(st->writer, v, n, err);
 }
 
-static int on_again(void *arg, size_t block, uint64_t page, uint64_t count, const void *data,
+static int on_pages(void *arg, size_t block, uint64_t page, uint64_t count, const void *data,
 		    struct vckpt_error *err)
 {
 	struct vckpt_stream *st = arg;
@@ -118,15 +124,6 @@ static int on_again(void *arg, size_t block, uint64_t page, uint64_t count, cons
 				       p ? p + i * VCKPT_PAGE : NULL, err) < 0)
 			return -1;
 	return 0;
-}
-
-static int on_pages(void *arg, size_t block, uint64_t page, uint64_t count, const void *data,
-		    struct vckpt_error *err)
-{
-	struct vckpt_stream *st = arg;
-
-	st->pages += count;
-	return on_again(arg, block, page, count, data, err);
 }
 
 static int on_device(void *arg, const struct vckpt_stream_state *state, struct vckpt_error *err)
@@ -142,7 +139,7 @@ static int on_device(void *arg, const struct vckpt_stream_state *state, struct v
 static const struct vckpt_stream_sink sink = {
 	.blocks = on_blocks,
 	.pages = on_pages,
-	.again = on_again,
+	.again = on_pages,
 	.device = on_device,
 };
 
@@ -164,7 +161,8 @@ static int open_writer(struct vckpt_stream *st, const struct vckpt_host_request 
 		       struct vckpt_error *err)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	struct vckpt_capture_options opt = {.level = req->level, .parent = req->parent};
+	struct vckpt_capture_options opt = {
+		.level = req->level, .parent = req->parent, .pool = &st->g->s->local->pool};
 	vckpt_autofree char *xml = NULL;
 
 	if (codec_of(req->codec, &opt.codec, err) < 0)
@@ -225,15 +223,28 @@ const struct vckpt_capture_engine *vckpt_stream_engine(const struct vckpt_stream
 	return st->engine;
 }
 
+/* QEMU writes page by page, and a reader that wakes up for each takes the processor from the guest
+ * a hundred thousand times a second.  Where little has come, more may gather: far less than the
+ * pipe holds, or the guest's writes would wait for us. */
+static void let_gather(const struct vckpt_stream *st, size_t came)
+{
+	const struct timespec nap = {.tv_nsec = NAP};
+
+	if (st->engine->runs_on && came < READ_ROOM / 4)
+		nanosleep(&nap, NULL);
+}
+
 /* To the end of the pipe; what comes is parsed until something fails or nobody wants it. */
 static int read_all(struct vckpt_stream *st, struct vckpt_error *err)
 {
 	vckpt_autofree char *room = malloc(READ_ROOM);
+	size_t came = READ_ROOM;
 	int fd = st->engine->fd(st->cap);
+	struct vckpt_local *l = st->g->s->local;
 
 	if (!room)
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory to read a capture");
-	for (;;) {
+	for (;; let_gather(st, came)) {
 		struct vckpt_error e = VCKPT_ERROR_NONE;
 		ssize_t n = read(fd, room, READ_ROOM);
 
@@ -243,14 +254,16 @@ static int read_all(struct vckpt_stream *st, struct vckpt_error *err)
 			return vckpt_fail_errno(err, "cannot read from QEMU");
 		if (n == 0)
 			return 0;
+		came = (size_t)n;
 		if (st->lost || atomic_load(&st->discard)) {
 			on_drained(st, (uint64_t)n);
 			continue;
 		}
-		if (vckpt_stream_parser_feed(st->parser, room, (size_t)n, &e) < 0)
+		if (vckpt_stream_parser_feed(st->parser, room, came, &e) < 0)
 			lose(st, &e);
 		else
 			progress(st);
+		vckpt_weight_behind(l, &st->behind, vckpt_capture_behind(st->writer));
 	}
 }
 
@@ -290,6 +303,8 @@ static json_t *keep(struct vckpt_stream *st, struct vckpt_error *err)
 	json_t *j;
 
 	memset(&receipt, 0, sizeof(receipt));
+	while (!vckpt_capture_wait(st->writer, PROGRESS_EVERY))
+		progress(st);
 	if (vckpt_capture_finish(st->writer, &receipt, err) < 0)
 		return NULL;
 	vckpt_capture_free(vckpt_steal_ptr(&st->writer));
@@ -301,16 +316,22 @@ static json_t *keep(struct vckpt_stream *st, struct vckpt_error *err)
 static void *reader_main(void *arg)
 {
 	struct vckpt_stream *st = arg;
+	struct vckpt_local *l = st->g->s->local;
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	json_auto_t *receipt = NULL;
+	int rc;
 
-	if (read_all(st, &err) < 0) {
+	vckpt_weight_begin(l);
+	rc = read_all(st, &err);
+	vckpt_weight_behind(l, &st->behind, false);
+	if (rc < 0) {
 		lose(st, &err);
 		st->engine->abort(vckpt_steal_ptr(&st->cap));
 		let_go(st);
 	} else if (complete(st, &err) < 0 || !(receipt = keep(st, &err))) {
 		lose(st, &err);
 	}
+	vckpt_weight_end(l);
 	atomic_store(&st->whole, receipt != NULL);
 	if (receipt && !atomic_load(&st->discard))
 		emit(st, VCKPT_EVENT_CAPTURED, NULL, receipt);

@@ -26,6 +26,7 @@
 #include "host/local/local.h"
 #include "host/local/tokens.h"
 #include "hv/hv.h"
+#include "store/pool.h"
 #include "store/store.h"
 
 /* What can be worked on by one session at a time. */
@@ -41,6 +42,9 @@ struct vckpt_local {
 	unsigned untried;  /* journal entries that recovery did not try yet */
 	unsigned kicks;    /* counts reasons to try at once what failed */
 	bool stopping;
+	int capturing, behind;  /* captures that stream; of these, guests that wait for us */
+	struct vckpt_pool pool; /* of pages that wait to be packed */
+	size_t buffer;          /* what it holds, 0: as much as is right */
 	struct vckpt_hv *hv;
 	const struct vckpt_log *log;
 	char host_name[256];
@@ -135,6 +139,12 @@ bool vckpt_local_pause(struct vckpt_local *l, uint64_t ns);
 void vckpt_local_kick(struct vckpt_local *l);
 /* 1 s at first, up to 10 s. */
 uint64_t vckpt_local_pause_next(uint64_t pause);
+
+/* weight.c: around each capture that streams while its guest runs. */
+void vckpt_weight_begin(struct vckpt_local *l);
+/* Its guest waits for us, or does so no more; *known is what was said before, false at first. */
+void vckpt_weight_behind(struct vckpt_local *l, bool *known, bool behind);
+void vckpt_weight_end(struct vckpt_local *l);
 
 /* session.c */
 /* Hands an event to the owner; takes over what it points to. */

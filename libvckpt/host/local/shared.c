@@ -46,6 +46,7 @@ int vckpt_local_new(const struct vckpt_local_config *config, struct vckpt_local 
 	if (!l)
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory");
 	l->log = config->log;
+	l->buffer = config->buffer;
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
