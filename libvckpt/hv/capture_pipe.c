@@ -47,16 +47,12 @@ int vckpt_capture_check(struct vckpt_domain *dom, struct vckpt_error *err)
 	return 0;
 }
 
-/* The bigger the pipe, the longer the guest goes on when the reader is late. */
+/* The bigger the pipe, the longer the guest goes on when the reader is late; fs.pipe-max-size may be
+ * less than we want. */
 static void enlarge(int fd)
 {
-	vckpt_autofree char *text = NULL;
-	size_t len;
-
-	if (fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE) >= 0)
-		return;
-	if (vckpt_read_file("/proc/sys/fs/pipe-max-size", 4096, &text, &len, NULL) == 0)
-		fcntl(fd, F_SETPIPE_SZ, atoi(text));
+	for (int size = PIPE_SIZE; size > 65536 && fcntl(fd, F_SETPIPE_SZ, size) < 0; size /= 2)
+		;
 }
 
 static int getfd(struct vckpt_domain *dom, int fd, const char *name, struct vckpt_error *err)

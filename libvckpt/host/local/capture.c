@@ -28,6 +28,7 @@ struct vckpt_stream {
 	uint32_t seq;
 	bool begun;
 	pthread_t reader;
+	atomic_bool released;
 	atomic_bool discard; /* nobody wants it any more: drain quickly */
 
 	int let_go; /* eventfd: the engine has let go of the guest */
@@ -38,7 +39,7 @@ struct vckpt_stream {
 	uint64_t total, told;
 	uint64_t drained; /* bytes read into nothing; of whoever reads */
 	uint64_t began_ns;
-	bool behind; /* the guest waits for the packing of its pages */
+	bool yields;
 };
 
 static uint64_t done(const struct vckpt_stream *st)
@@ -234,13 +235,18 @@ static void let_gather(const struct vckpt_stream *st, size_t came)
 		nanosleep(&nap, NULL);
 }
 
+static void weigh(struct vckpt_stream *st)
+{
+	vckpt_weight_yield(st->g->s->local, &st->yields,
+			   atomic_load(&st->released) && !vckpt_capture_behind(st->writer));
+}
+
 /* To the end of the pipe; what comes is parsed until something fails or nobody wants it. */
 static int read_all(struct vckpt_stream *st, struct vckpt_error *err)
 {
 	vckpt_autofree char *room = malloc(READ_ROOM);
 	size_t came = READ_ROOM;
 	int fd = st->engine->fd(st->cap);
-	struct vckpt_local *l = st->g->s->local;
 
 	if (!room)
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory to read a capture");
@@ -263,7 +269,7 @@ static int read_all(struct vckpt_stream *st, struct vckpt_error *err)
 			lose(st, &e);
 		else
 			progress(st);
-		vckpt_weight_behind(l, &st->behind, vckpt_capture_behind(st->writer));
+		weigh(st);
 	}
 }
 
@@ -303,8 +309,10 @@ static json_t *keep(struct vckpt_stream *st, struct vckpt_error *err)
 	json_t *j;
 
 	memset(&receipt, 0, sizeof(receipt));
-	while (!vckpt_capture_wait(st->writer, PROGRESS_EVERY))
+	while (!vckpt_capture_wait(st->writer, PROGRESS_EVERY)) {
 		progress(st);
+		weigh(st);
+	}
 	if (vckpt_capture_finish(st->writer, &receipt, err) < 0)
 		return NULL;
 	vckpt_capture_free(vckpt_steal_ptr(&st->writer));
@@ -323,7 +331,6 @@ static void *reader_main(void *arg)
 
 	vckpt_weight_begin(l);
 	rc = read_all(st, &err);
-	vckpt_weight_behind(l, &st->behind, false);
 	if (rc < 0) {
 		lose(st, &err);
 		st->engine->abort(vckpt_steal_ptr(&st->cap));
@@ -331,7 +338,7 @@ static void *reader_main(void *arg)
 	} else if (complete(st, &err) < 0 || !(receipt = keep(st, &err))) {
 		lose(st, &err);
 	}
-	vckpt_weight_end(l);
+	vckpt_weight_end(l, &st->yields);
 	atomic_store(&st->whole, receipt != NULL);
 	if (receipt && !atomic_load(&st->discard))
 		emit(st, VCKPT_EVENT_CAPTURED, NULL, receipt);
@@ -381,6 +388,12 @@ int vckpt_stream_wait(struct vckpt_stream *st, uint64_t deadline, struct vckpt_e
 					  "guest %s: its capture is not at its end in time",
 					  st->g->name);
 	}
+}
+
+void vckpt_stream_released(struct vckpt_stream *st)
+{
+	if (st)
+		atomic_store(&st->released, true);
 }
 
 bool vckpt_stream_whole(struct vckpt_stream *st)

@@ -367,15 +367,16 @@ int vckpt_guest_release(struct vckpt_guest *g, const struct vckpt_host_request *
 			struct vckpt_outcome *out, struct vckpt_error *err)
 {
 	struct vckpt_agent_released r;
-	bool held = g->held;
+	bool held = g->held, asked = g->asked;
 
 	if (need_epoch(g, req, err) < 0)
 		return -1;
 	out->detail = json_pack("{sb}", "held", held);
-	if (!g->asked)
-		return 0;
-	if (release(g, out->deadline, g->cancel, &r, err) < 0)
+	if (asked && release(g, out->deadline, g->cancel, &r, err) < 0)
 		return -1;
+	vckpt_stream_released(g->stream);
+	if (!asked)
+		return 0;
 	json_object_set_new(out->detail, "held_ns", json_integer((json_int_t)r.held_ns));
 	json_object_set_new(out->detail, "backlog", json_integer((json_int_t)r.backlog));
 	json_object_set_new(out->detail, "drops", json_integer((json_int_t)r.drops));

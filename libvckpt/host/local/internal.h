@@ -42,9 +42,10 @@ struct vckpt_local {
 	unsigned untried;  /* journal entries that recovery did not try yet */
 	unsigned kicks;    /* counts reasons to try at once what failed */
 	bool stopping;
-	int capturing, behind;  /* captures that stream; of these, guests that wait for us */
-	struct vckpt_pool pool; /* of pages that wait to be packed */
-	size_t buffer;          /* what it holds, 0: as much as is right */
+	int capturing, yielding; /* captures that stream; of these, who could do with less */
+	bool yields;             /* our share is small now */
+	struct vckpt_pool pool;  /* of pages that wait to be packed */
+	size_t buffer;           /* what it holds, 0: as much as is right */
 	struct vckpt_hv *hv;
 	const struct vckpt_log *log;
 	char host_name[256];
@@ -142,9 +143,10 @@ uint64_t vckpt_local_pause_next(uint64_t pause);
 
 /* weight.c: around each capture that streams while its guest runs. */
 void vckpt_weight_begin(struct vckpt_local *l);
-/* Its guest waits for us, or does so no more; *known is what was said before, false at first. */
-void vckpt_weight_behind(struct vckpt_local *l, bool *known, bool behind);
-void vckpt_weight_end(struct vckpt_local *l);
+/* Whether it can do with less than a whole share: its guest is released and does not wait for us.
+ * *known is what was said before, false at first. */
+void vckpt_weight_yield(struct vckpt_local *l, bool *known, bool yields);
+void vckpt_weight_end(struct vckpt_local *l, bool *known);
 
 /* session.c */
 /* Hands an event to the owner; takes over what it points to. */
@@ -230,6 +232,8 @@ bool vckpt_stream_runs(const struct vckpt_stream *st);
 void vckpt_stream_discard(struct vckpt_stream *st);
 /* An engine that keeps the guest still has let go of it.  Ends early when the guest is hurried. */
 int vckpt_stream_wait(struct vckpt_stream *st, uint64_t deadline, struct vckpt_error *err);
+/* Its guest is held no more.  NULL is fine. */
+void vckpt_stream_released(struct vckpt_stream *st);
 /* Was it captured whole? */
 bool vckpt_stream_whole(struct vckpt_stream *st);
 /* Drains what is left, with PROGRESS, and frees; files go unless it was whole.  The guest is not

@@ -38,32 +38,41 @@ static size_t memory_available(void)
 	return (size_t)kib << 10;
 }
 
+/* Under the lock. */
+static void weigh(struct vckpt_local *l)
+{
+	bool yield = l->capturing > 0 && l->yielding == l->capturing;
+
+	if (yield != l->yields)
+		set_share(yield ? YIELDING : "0");
+	l->yields = yield;
+}
+
 void vckpt_weight_begin(struct vckpt_local *l)
 {
 	pthread_mutex_lock(&l->lock);
-	if (l->capturing++ == 0) {
+	if (l->capturing++ == 0)
 		atomic_store(&l->pool.left, l->buffer ? l->buffer : memory_available() / 4);
-		set_share(YIELDING);
-	}
+	weigh(l);
 	pthread_mutex_unlock(&l->lock);
 }
 
-void vckpt_weight_behind(struct vckpt_local *l, bool *known, bool behind)
+void vckpt_weight_yield(struct vckpt_local *l, bool *known, bool yields)
 {
-	if (*known == behind)
+	if (*known == yields)
 		return;
-	*known = behind;
+	*known = yields;
 	pthread_mutex_lock(&l->lock);
-	l->behind += behind ? 1 : -1;
-	if (l->behind == (behind ? 1 : 0))
-		set_share(behind ? "0" : YIELDING);
+	l->yielding += yields ? 1 : -1;
+	weigh(l);
 	pthread_mutex_unlock(&l->lock);
 }
 
-void vckpt_weight_end(struct vckpt_local *l)
+void vckpt_weight_end(struct vckpt_local *l, bool *known)
 {
+	vckpt_weight_yield(l, known, false);
 	pthread_mutex_lock(&l->lock);
-	if (--l->capturing == 0)
-		set_share("0");
+	l->capturing--;
+	weigh(l);
 	pthread_mutex_unlock(&l->lock);
 }
