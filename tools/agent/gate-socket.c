@@ -43,7 +43,8 @@ struct sockets {
 	uint64_t greet_until; /* for so long they are waited for; 0: none was seen */
 	char note[160];
 	/* of the listing under way */
-	unsigned unknown, busy, v6_seen;
+	unsigned unknown, busy, v6_seen, loose;
+	pid_t loose_pid; /* one of those */
 	struct vckpt_louds *louds;
 	bool ungated_wanted;
 };
@@ -71,12 +72,16 @@ static void take_conn(const struct vckpt_conn *c, void *arg)
 		return;
 	g->unknown += o->pid == 0;
 	g->busy += o->gated && c->unsent > 0;
+	if (o->loose) {
+		g->loose++;
+		g->loose_pid = o->pid;
+	}
 }
 
 static int list(struct sockets *g, bool all, void (*each)(const struct vckpt_conn *c, void *arg),
 		struct vckpt_error *err)
 {
-	g->unknown = g->busy = g->v6_seen = 0;
+	g->unknown = g->busy = g->v6_seen = g->loose = 0;
 	if (vckpt_conns_each(g->env->diag, AF_INET, each, g, err) < 0)
 		return -1;
 	/* IPv4 clients of a listener for both show up here as well. */
@@ -110,6 +115,7 @@ static void mark(struct sockets *g, bool grab)
 		if (!o->inode)
 			continue;
 		o->gated = c && vckpt_client_gated(c);
+		o->loose &= !o->gated;
 		o->rank_plus1 = c ? c->rank_plus1 : 0;
 		if (!grab || !o->gated || o->dup >= 0)
 			continue;
@@ -156,6 +162,21 @@ static void sockets_close(void *gate)
 	free(g);
 }
 
+/* Ranks that talk to other guests and are not held.  What reads /proc/PID/maps is done before the
+ * hold. */
+static void find_loose(struct sockets *g)
+{
+	for (size_t i = 0; i < g->owners.cap; i++) {
+		struct vckpt_owner *o = &g->owners.v[i];
+		struct vckpt_client *c;
+
+		if (!o->inode || o->pid <= 0)
+			continue;
+		c = vckpt_clients_find(g->env->clients, o->pid);
+		o->loose = c ? !vckpt_client_gated(c) : vckpt_proc_runs_mpi(o->pid);
+	}
+}
+
 static int scan_one(pid_t pid, void *arg)
 {
 	struct sockets *g = arg;
@@ -175,6 +196,7 @@ static void sockets_prepare(void *gate)
 		return;
 	scan_clients(g); /* of those who share a socket, the one that is held */
 	vckpt_proc_each(scan_one, g);
+	find_loose(g);
 }
 
 static int sockets_begin(void *gate, const struct vckpt_agent_hold *h, struct vckpt_error *err)
@@ -240,6 +262,21 @@ static bool greeting(struct sockets *g)
 	return g->young && now < g->greet_until;
 }
 
+/* Quiet, as far as this gate can tell.  A rank it does not hold may send at any time. */
+static int quiet(struct sockets *g, struct vckpt_error *err)
+{
+	char name[32];
+
+	if (!g->loose)
+		return 1;
+	vckpt_proc_name(g->loose_pid, name, sizeof(name));
+	return vckpt_fail(err, VCKPT_ETIME,
+			  "pid %d (%s) runs MPI without vckpt's component, or with its gate "
+			  "switched off: gate socket does not hold it; see vckpt doctor, or use "
+			  "--gate nic-plug",
+			  (int)g->loose_pid, name);
+}
+
 static int sockets_check(void *gate, uint64_t *again_ns, struct vckpt_error *err)
 {
 	struct sockets *g = gate;
@@ -265,7 +302,7 @@ static int sockets_check(void *gate, uint64_t *again_ns, struct vckpt_error *err
 	acknowledge(g);
 	g->empty = g->left && g->busy == 0 ? g->empty + 1 : 0;
 	if (g->empty >= EMPTY_LOOKS && !greeting(g))
-		return 1;
+		return quiet(g, err);
 	if (g->empty >= EMPTY_LOOKS) {
 		g->empty = 0;
 		*again_ns = VCKPT_MS;

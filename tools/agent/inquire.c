@@ -130,22 +130,6 @@ static void take_file(pid_t pid, int fd, const char *target, void *arg)
 	    type);
 }
 
-/* Does it run MPI?  The launcher and its daemons do not map libmpi itself. */
-static bool maps_mpi(pid_t pid)
-{
-	vckpt_autofile FILE *f = NULL;
-	vckpt_autofree char *line = NULL;
-	char path[64];
-	size_t cap = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-	f = fopen(path, "re");
-	while (f && getline(&line, &cap, f) > 0)
-		if (strstr(line, "/libmpi.so") || strstr(line, "/libmpich.so"))
-			return true;
-	return false;
-}
-
 static bool is_launcher(const char *name)
 {
 	static const char *const names[] = {"mpirun", "orterun", "prterun", "mpiexec", "prte"};
@@ -169,12 +153,12 @@ static int take_process(pid_t pid, void *arg)
 	vckpt_proc_fds(pid, take_file, &f);
 	free(f.mountinfo);
 	q->launchers += is_launcher(name);
-	if (c || !maps_mpi(pid))
+	if (c || !vckpt_proc_runs_mpi(pid))
 		return 0;
 	q->loose++;
 	add(q, "component", VCKPT_FINDING_BAD, object,
-	    "see that ompi_info lists hook/vckpt, and that OMPI_MCA_mca_base_component_path names "
-	    "its folder on every guest",
+	    "see that `ompi_info --param hook vckpt` knows it in this guest, that no `--mca hook` "
+	    "leaves it out, and start the job anew; or checkpoint with --gate nic-plug",
 	    "an MPI process without vckpt's component: gate socket does not hold it");
 	return 0;
 }

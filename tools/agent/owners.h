@@ -16,6 +16,7 @@ struct vckpt_owner {
 	int fd;         /* in that process */
 	int dup;        /* our descriptor of the same socket, -1 none */
 	bool gated;
+	bool loose; /* runs MPI, and not under the gate */
 	int32_t rank_plus1;
 };
 

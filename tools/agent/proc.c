@@ -41,6 +41,21 @@ void vckpt_proc_name(pid_t pid, char *out, size_t len)
 	out[strcspn(out, "\n")] = '\0';
 }
 
+bool vckpt_proc_runs_mpi(pid_t pid)
+{
+	vckpt_autofile FILE *f = NULL;
+	vckpt_autofree char *line = NULL;
+	char path[64];
+	size_t cap = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	f = fopen(path, "re");
+	while (f && getline(&line, &cap, f) > 0)
+		if (strstr(line, "/libmpi.so") || strstr(line, "/libmpich.so"))
+			return true;
+	return false;
+}
+
 int vckpt_proc_each(int (*each)(pid_t pid, void *arg), void *arg)
 {
 	autodir DIR *d = opendir("/proc");

@@ -5,6 +5,7 @@
 #ifndef VCKPT_AGENT_PROC_H
 #define VCKPT_AGENT_PROC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -15,6 +16,9 @@ ssize_t vckpt_proc_read(const char *path, char *buf, size_t size);
 
 /* /proc/PID/comm; "?" when it is gone. */
 void vckpt_proc_name(pid_t pid, char *out, size_t len);
+
+/* Does it run MPI?  Launchers and their daemons do not: they do not map libmpi itself. */
+bool vckpt_proc_runs_mpi(pid_t pid);
 
 /* Calls `each` for every process until it returns non-zero, and returns that. */
 int vckpt_proc_each(int (*each)(pid_t pid, void *arg), void *arg);
