@@ -49,4 +49,5 @@ refused "no libvirtd" 10 'cannot connect to libvirtd' checkpoint heat
 expect_ok "restart" vckpt restart heat --destroy
 expect_ok "doctor finds nothing bad" vckpt doctor heat
 heat_ends "the job ends right"
+loose_is_told "mpirun --host n1:1,n2:1 --mca hook ^vckpt heat2d --grid 256 --steps 100000 --report 20"
 finish

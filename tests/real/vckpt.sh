@@ -67,6 +67,38 @@ heat_ends()
 	fi
 }
 
+# loose_is_told COMMAND...: what is said of a job, started so, some of whose ranks run without the component: by
+# doctor, by the checkpoint that must hold it and does not, and by the record of one that may go on all the same.
+loose_is_told()
+{
+	local said status record
+	"$lab" run n1 "job start loose $*" || give_up "the job without the component does not start"
+	wait_until 60 loose_runs ||
+		give_up "the job without the component does not run: $("$lab" run n1 'job output loose')"
+	said=$(vckpt doctor heat)
+	expect_eq "doctor finds something bad" $? 7
+	expect_match "doctor names the process that runs without the component" "$said" \
+		'^bad +n2 pid [0-9]+ \(heat2d\): .*without vckpt.s component'
+	expect_match "and tells the cure" "$said" 'cure: .*ompi_info --param hook vckpt'
+	said=$(vckpt checkpoint heat --gate socket --drain require 2>&1)
+	status=$?
+	expect_ok "gate socket, which must hold it, refuses" test $status -ne 0
+	expect_match "with a sentence that names it" "$said" 'pid [0-9]+ \(heat2d\) runs MPI without'
+	expect_ok "and nobody is held" guests_free
+	expect_ok "the same, cut all the same" vckpt checkpoint heat --gate socket --drain prefer
+	record=$(vckpt show heat --json)
+	expect_eq "is not called quiet" "$(jq .record.quiet <<<"$record")" false
+	expect_match "and its record says why" "$(jq -r '.record.notes[]' <<<"$record")" \
+		'n2.*pid [0-9]+ \(heat2d\) runs MPI without'
+	expect_ok "gate nic-plug holds it" vckpt checkpoint heat --gate nic-plug --drain require
+	"$lab" run n1 'job kill loose'
+}
+
+loose_runs()
+{
+	"$lab" run n1 "grep -q '^step [1-9]' /tmp/jobs/loose.out"
+}
+
 # heat_moves NAME [STEPS]: the job gets further by so many steps.
 heat_moves()
 {
