@@ -33,6 +33,8 @@ held "a job by mpirun over ob1" nic-plug
 held "the job over ob1, again," socket
 expect_eq "all four ranks were held" \
 	"$(vckpt show heat --json | jq '[.record.guests[].prepare.processes[] | select(.gated)] | length')" 4
+expect_match "a rank away from prterun knows where that is" "$(vckpt doctor heat)" \
+	'^ok +n2 prterun-n1.*tcp://10\.99\.0\.1.*: the launcher .* is in the cluster'
 again "the job over ob1"
 
 "$lab" run n1 "job start mpi prterun --host n1:1,n2:1 --mca pml ucx heat2d $(heat_args)"

@@ -3,8 +3,12 @@
 #include <errno.h>
 #include <mpi.h>
 #include <pmix.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
 
 /*
  * The launcher says on which nodes the job's processes were started.  PMIx is asked directly, not
@@ -29,19 +33,41 @@ static char *node_list(const char *nspace)
 	return list;
 }
 
-/* Where mpirun listens, if there is one: 4.1 and 5.0 tell their children under different names. */
-static const char *launcher(void)
+/* 5.0 tells its daemons, and nobody else, where prterun listens: the word after prte_hnp_uri in the
+ * command line of our parent. */
+static char *told_to_parent(void)
 {
-	static const char *const names[] = {"OMPI_MCA_orte_hnp_uri", "PRTE_MCA_prte_hnp_uri",
-					    "PMIX_SERVER_URI41", "PMIX_SERVER_URI4"};
+	vckpt_autofile FILE *f = NULL;
+	vckpt_autofree char *word = NULL;
+	char path[64];
+	size_t cap = 0;
+	bool next = false;
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		const char *value = getenv(names[i]);
-
-		if (value)
-			return value;
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)getppid());
+	f = fopen(path, "re");
+	while (f && getdelim(&word, &cap, '\0', f) > 0) {
+		if (next)
+			return strdup(word);
+		next = strcmp(word, "prte_hnp_uri") == 0;
 	}
 	return NULL;
+}
+
+/* Where mpirun listens, if there is one: 4.1 and 5.0 tell it in different ways. */
+static char *launcher(void)
+{
+	const char *uri = getenv("OMPI_MCA_orte_hnp_uri");
+	char *told;
+
+	if (uri)
+		return strdup(uri);
+	told = told_to_parent();
+	if (told)
+		return told;
+	/* Whoever serves us PMIx: prterun itself for its own children (number 0), else the daemon
+	 * of this guest, of which nothing follows. */
+	uri = getenv("PMIX_SERVER_URI41");
+	return uri && strstr(uri, "@0.0;") ? strdup(uri) : NULL;
 }
 
 void vckpt_hook_identity_get(struct vckpt_hook_identity *me)
@@ -53,12 +79,13 @@ void vckpt_hook_identity_get(struct vckpt_hook_identity *me)
 	memset(me, 0, sizeof(*me));
 	PMPI_Comm_rank(MPI_COMM_WORLD, &rank);
 	PMPI_Comm_size(MPI_COMM_WORLD, &size);
+	me->launcher = launcher();
 	me->id = (struct vckpt_identity){
 		.rank = rank,
 		.size = (uint32_t)size,
 		.job = nspace,
 		.program = program_invocation_short_name,
-		.launcher = launcher(),
+		.launcher = me->launcher,
 		.nodes = me->nodes,
 	};
 	if (nspace)
@@ -75,5 +102,6 @@ void vckpt_hook_identity_get(struct vckpt_hook_identity *me)
 void vckpt_hook_identity_free(struct vckpt_hook_identity *me)
 {
 	free(me->node_list);
+	free(me->launcher);
 	memset(me, 0, sizeof(*me));
 }

@@ -6,6 +6,7 @@
 
 struct vckpt_hook_identity {
 	struct vckpt_identity id; /* points into the rest */
+	char *launcher;
 	char *node_list;
 	const char *nodes[VCKPT_IDENTITY_NODES];
 };
