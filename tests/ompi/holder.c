@@ -17,6 +17,8 @@
  *   --control       expect the opposite: that there are bytes although it is held (gate none)
  *   --dark          the wire need not stay silent: processes come and go
  *   --min N         fail if there were fewer holds (1)
+ *   --kill N        after N holds, kill one process of the second guest while it is held: the job
+ * must then fail, and end
  *
  * Exits 0 if all was as it should be and COMMAND ended with 0.
  */
@@ -60,7 +62,7 @@
 #define SLOTS 256
 #define HOLDS 4096
 
-enum order { HOLD, LOOK, WATCH, COUNT, RELEASE };
+enum order { HOLD, LOOK, WATCH, COUNT, RELEASE, KILL };
 
 struct question {
 	enum order order;
@@ -143,6 +145,20 @@ static void make_page(struct guest *g)
 		die(sun.sun_path);
 }
 
+/* Slots of processes that are gone. */
+static void free_slots(struct guest *g)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < g->n; i++) {
+		if (kill(g->of[i].pid, 0) == 0)
+			g->of[left++] = g->of[i];
+		else
+			munmap(g->of[i].slot, VCKPT_PAGE_SIZE);
+	}
+	g->n = left;
+}
+
 static int make_slot(struct guest *g, pid_t pid)
 {
 	int fd = memfd_create("vckpt-slot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -196,6 +212,7 @@ static void attach_one(struct guest *g)
 			a.nodes.n ? ((struct vckpt_client_node *)a.nodes.v)[0].name : "");
 	vckpt_message_free(&vckpt_client_attach_type, &a);
 	vckpt_frame_reader_free(&r);
+	free_slots(g);
 	slot = make_slot(g, who.pid);
 	if (vckpt_frame_put(&out, VCKPT_CLIENT_ATTACHED, 1, 0, &vckpt_client_attached_type, &msg,
 			    &err) < 0)
@@ -428,6 +445,10 @@ static void obey(struct guest *g, const struct question *q, struct answer *a)
 		if (a->queued)
 			flush_acks(g);
 		break;
+	case KILL:
+		if (g->number == 1 && (g->n == 0 || kill(g->of[0].pid, SIGKILL) < 0))
+			die("no process to kill");
+		break;
 	}
 	look(g, a);
 }
@@ -497,7 +518,7 @@ static struct answer both(enum order order, uint64_t expiry)
 }
 
 static struct {
-	unsigned processes, watch, pause, limit, min;
+	unsigned processes, watch, pause, limit, min, kill;
 	int control, dark;
 } opt = {.watch = 200, .pause = 30, .limit = 3000, .min = 1};
 
@@ -538,6 +559,8 @@ static void one_hold(void)
 	else
 		sum.quiet[sum.n] = (double)(t - start) / 1e6;
 	before = both(WATCH, 0);
+	if (opt.kill && sum.n == opt.kill)
+		both(KILL, 0);
 	nap(opt.watch);
 	a = both(COUNT, 0);
 	if (a.attached == before.attached) {
@@ -579,7 +602,7 @@ static double at(double *v, unsigned n, double q)
 
 static int report(int status)
 {
-	int bad = status != 0 || sum.n < opt.min;
+	int bad = sum.n < opt.min || (opt.kill ? status == 0 || sum.n <= opt.kill : status != 0);
 
 	printf("  holds %u; quiet after median %.2f, worst %.2f ms, never %u; first byte %.2f ms "
 	       "after "
@@ -622,7 +645,8 @@ static void options(int argc, char **argv)
 	static const struct option known[] = {
 		{"processes", 1, NULL, 'n'}, {"watch", 1, NULL, 'w'},  {"pause", 1, NULL, 'p'},
 		{"limit", 1, NULL, 'l'},     {"except", 1, NULL, 'x'}, {"control", 0, NULL, 'c'},
-		{"dark", 0, NULL, 'd'},      {"min", 1, NULL, 'm'},    {NULL, 0, NULL, 0}};
+		{"dark", 0, NULL, 'd'},      {"min", 1, NULL, 'm'},    {"kill", 1, NULL, 'k'},
+		{NULL, 0, NULL, 0}};
 
 	for (int c; (c = getopt_long(argc, argv, "+", known, NULL)) >= 0;) {
 		unsigned v = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
@@ -637,6 +661,8 @@ static void options(int argc, char **argv)
 			opt.limit = v;
 		else if (c == 'm')
 			opt.min = v;
+		else if (c == 'k')
+			opt.kill = v;
 		else if (c == 'c')
 			opt.control = 1;
 		else if (c == 'd')
