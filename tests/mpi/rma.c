@@ -48,7 +48,7 @@ static void put_and_get(MPI_Win win, uint64_t *mine)
 }
 
 /* Locks: the partner may be computing meanwhile. */
-static void locks(MPI_Win win)
+static void locks(MPI_Win win, uint64_t *mine)
 {
 	uint64_t *out = room(WORDS * 8), *in = room(WORDS * 8);
 	MPI_Request q;
@@ -75,6 +75,11 @@ static void locks(MPI_Win win)
 	MPI_Win_flush(me.peer, win);
 	check(in, WORDS * 8, key(me.rounds, me.rank, me.peer, 4), "Get after a flush");
 	MPI_Win_unlock_all(win);
+	MPI_Barrier(MPI_COMM_WORLD);
+	MPI_Win_lock(MPI_LOCK_SHARED, me.rank, 0, win);
+	check(mine + me.peer * WORDS, WORDS * 8, key(me.rounds, me.peer, me.rank, 4),
+	      "what the partner put");
+	MPI_Win_unlock(me.rank, win);
 	MPI_Barrier(MPI_COMM_WORLD);
 	free(in);
 	free(out);
@@ -126,7 +131,7 @@ static void atomics(MPI_Win win, uint64_t *mine)
 }
 
 /* Windows that MPI allocates and windows of the program's memory, in turn. */
-static void rma(void)
+static void windows(void (*use)(MPI_Win, uint64_t *))
 {
 	MPI_Aint bytes = (MPI_Aint)me.size * WORDS * 8;
 	uint64_t *own = room((size_t)bytes), *mine;
@@ -141,9 +146,7 @@ static void rma(void)
 			MPI_Win_create(own, bytes, 8, MPI_INFO_NULL, MPI_COMM_WORLD, &win);
 		}
 		do {
-			put_and_get(win, mine);
-			locks(win);
-			atomics(win, mine);
+			use(win, mine);
 			more = go_on(MPI_COMM_WORLD);
 		} while (more && me.rounds % 20);
 		MPI_Win_free(&win);
@@ -151,7 +154,24 @@ static void rma(void)
 	free(own);
 }
 
+static void rma(void)
+{
+	windows(put_and_get);
+}
+
+static void rma_lock(void)
+{
+	windows(locks);
+}
+
+static void rma_atomic(void)
+{
+	windows(atomics);
+}
+
 const struct mpi_case rma_cases[] = {
 	{"rma", rma, MPI_THREAD_SINGLE},
+	{"rma-lock", rma_lock, MPI_THREAD_SINGLE},
+	{"rma-atomic", rma_atomic, MPI_THREAD_SINGLE},
 	{NULL, NULL, 0},
 };

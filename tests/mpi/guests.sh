@@ -1,0 +1,101 @@
+# shellcheck shell=bash
+# guests.sh: cases of mpi-cases in two real guests, under checkpoints, killed and restarted.  On top of
+# tests/real/vckpt.sh; for tests/real/16-cases.t and tests/mpi/campaign.
+# shellcheck disable=SC2154 # what lib.sh sets
+
+# Lab and cluster "cases".
+cases_up()
+{
+	lab_start 2 1 --memory 256
+	vckpt adopt cases n1 n2 >/dev/null 2>"$TEST_DIR/vckpt.log" || give_up "adopt: $(cat "$TEST_DIR/vckpt.log")"
+}
+
+# case_command NAME SECONDS: what mpirun gets; half of the ranks in each guest.
+case_command()
+{
+	local mca=''
+	case $1 in
+	rma*) mca='--mca osc pt2pt' ;;
+	esac
+	echo "--host n1:16,n2:16 --map-by node -np 4 $mca mpi-cases $1 $2 24"
+}
+
+# case_start NAME SECONDS: it has made its first round.
+case_start()
+{
+	if [ "$1" = init-finalize ]; then
+		"$lab" run n1 "job start mpi 'end=\$((\$(cut -d. -f1 /proc/uptime) + $2)) n=0
+			while [ \$(cut -d. -f1 /proc/uptime) -lt \$end ]; do
+				mpirun $(case_command init-finalize 0) >/dev/null || exit
+				n=\$((n + 1)); echo step \$n of a case
+			done; echo case init-finalize: \$n rounds, right'"
+	else
+		job_start "$(case_command "$1" "$2")"
+	fi
+	job_wait_step 1 90
+}
+
+# What a job that failed left behind.
+case_clear()
+{
+	local g
+	# shellcheck disable=SC2016 # for the guest's shell
+	for g in n1 n2; do
+		"$lab" run $g 'kill -KILL $(pidof mpirun orterun orted mpi-cases)
+			rm -rf /tmp/ompi.* /tmp/pmix* /tmp/mpi-cases.* /dev/shm/*' >/dev/null 2>&1
+	done
+}
+
+# case_checkpoint GATE: notes in $taken, $loud (not quiet, though asked to be), $quiet_worst.
+case_checkpoint()
+{
+	local record quiet
+	if ! record=$(vckpt checkpoint cases --gate "$1" --drain prefer --json 2>"$TEST_DIR/vckpt.log"); then
+		why="checkpoint: $(tail -n 2 "$TEST_DIR/vckpt.log")"
+		return 1
+	fi
+	taken=$((taken + 1))
+	[ "$(jq -r .quiet <<<"$record")" = true ] || loud=$((loud + 1))
+	quiet=$(jq -r '.phases_ms.quiet | floor' <<<"$record")
+	[ "$quiet" -le "$quiet_worst" ] || quiet_worst=$quiet
+}
+
+# Whether it goes on, or came to its end meanwhile.
+case_moves()
+{
+	local at
+	at=$(job_progress)
+	wait_until 60 job_reached $((at + 1)) && return
+	why="it does not go on after $at rounds"
+	return 1
+}
+
+# case_run NAME GATE SECONDS CHECKPOINTS: so many checkpoints, both QEMUs killed after half of them and restarted,
+# then the rest and the end.  True if all came right; else $why says what did not.
+case_run()
+{
+	local name=$1 gate=$2 seconds=$3 n=$4 i
+	taken=0 loud=0 quiet_worst=0 rounds=- why='' restarted=no
+	case_start "$name" "$seconds" || { why="it does not start: $(job_output | tail -n 3)"; return 1; }
+	for ((i = 1; i <= n; i++)); do
+		case_checkpoint "$gate" || return
+		if [ $i -eq $(((n + 1) / 2)) ]; then
+			if job_ended; then
+				why='it ended before it could be killed: give it more seconds'
+				return 1
+			fi
+			kill_guest n1 n2
+			vckpt restart cases >/dev/null 2>"$TEST_DIR/vckpt.log" ||
+				{ why="restart: $(tail -n 2 "$TEST_DIR/vckpt.log")"; return 1; }
+			restarted=yes
+		fi
+		case_moves || return
+		job_ended && break
+		sleep 1
+	done
+	wait_until $((seconds * 3 + 60)) job_ended || { why="it does not end: $(job_output | tail -n 1)"; return 1; }
+	rounds=$(job_output | sed -n 's/^case .*: \([0-9]*\) rounds, right.*$/\1/p')
+	[ "$(job_status)" = "ended 0" ] && [ -n "$rounds" ] && guests_free && return
+	why="$(job_status): $(job_output | grep -v '^step' | tail -n 3)"
+	return 1
+}
