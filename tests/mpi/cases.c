@@ -5,11 +5,12 @@
  * what must arrive; a wrong one ends the job with 3, the rank and the reason mpi-cases list the
  * names of all cases
  *
- * Rank 0 prints "step N" about once a second and at the end "case NAME: N rounds, right".  Rank r's
- * partner is the rank size - 1 - r, so that with as many ranks in each of two guests it is always
- * in the other.
+ * SIGUSR1, which mpirun passes on to all ranks, ends it before the time. Rank 0 prints "step N"
+ * about once a second and at the end "case NAME: N rounds, right".  Rank r's partner is the rank
+ * size - 1 - r, so that with as many ranks in each of two guests it is always in the other.
  */
 #include <mpi.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 
 struct me me;
 static double start, seconds, reported;
+static volatile sig_atomic_t told_to_end;
 
 static const struct mpi_case *const tables[] = {p2p_cases,  long_cases, coll_cases,
 						comm_cases, rma_cases,  io_cases};
@@ -104,7 +106,7 @@ void *room(size_t bytes)
 
 int go_on(MPI_Comm comm)
 {
-	int mine = now() - start < seconds, all;
+	int mine = now() - start < seconds && !told_to_end, all;
 
 	MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, comm);
 	__atomic_add_fetch(&me.rounds, 1, __ATOMIC_RELAXED);
@@ -147,6 +149,12 @@ void meet(int other, MPI_Comm comm)
 		     MPI_STATUS_IGNORE);
 }
 
+static void end_soon(int number)
+{
+	(void)number;
+	told_to_end = 1;
+}
+
 static const struct mpi_case *find(const char *name)
 {
 	for (size_t t = 0; t < sizeof(tables) / sizeof(*tables); t++)
@@ -177,6 +185,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: mpi-cases CASE SECONDS [MB], or mpi-cases list\n");
 		return 2;
 	}
+	signal(SIGUSR1, end_soon);
 	MPI_Init_thread(&argc, &argv, c ? c->threads : MPI_THREAD_SINGLE, &level);
 	MPI_Comm_rank(MPI_COMM_WORLD, &me.rank);
 	MPI_Comm_size(MPI_COMM_WORLD, &me.size);

@@ -16,6 +16,9 @@
  *   --except LO-HI  ports of the launcher, which is under no gate
  *   --control       expect the opposite: that there are bytes although it is held (gate none)
  *   --dark          the wire need not stay silent: processes come and go
+ * Without it only the first words of a connection may move while held, less than 64 bytes each, if
+ * one was just being made and its peer did not come to answer in 100 ms (see
+ * docs/interposition.md).
  *   --min N         fail if there were fewer holds (1)
  *   --kill N        after N holds, kill one process of the second guest while it is held: the job
  * must then fail, and end
@@ -523,7 +526,7 @@ static struct {
 } opt = {.watch = 200, .pause = 30, .limit = 3000, .min = 1};
 
 static struct {
-	unsigned n, late, moved, still;
+	unsigned n, late, moved, still, greetings;
 	double quiet[HOLDS], first[HOLDS];
 	unsigned nfirst;
 	uint64_t payload, launcher, frames, refused, cpu, cpu_of_ns, waited;
@@ -540,7 +543,7 @@ static void nap(unsigned ms)
 static void one_hold(void)
 {
 	uint64_t start = vckpt_now(), t = start;
-	unsigned empty = 0;
+	unsigned empty = 0, young;
 	struct answer a = both(HOLD, start + 10 * VCKPT_S), before;
 
 	while (empty < 3 && t - start < opt.limit * VCKPT_MS && !opt.control) {
@@ -558,6 +561,7 @@ static void one_hold(void)
 		sum.late++;
 	else
 		sum.quiet[sum.n] = (double)(t - start) / 1e6;
+	young = a.young;
 	before = both(WATCH, 0);
 	if (opt.kill && sum.n == opt.kill)
 		both(KILL, 0);
@@ -571,7 +575,8 @@ static void one_hold(void)
 	sum.payload += a.payload;
 	sum.launcher += a.launcher;
 	sum.frames += a.frames;
-	sum.moved += a.payload > 0;
+	sum.greetings += a.payload > 0 && a.payload < 64ull * young;
+	sum.moved += a.payload > 0 && a.payload >= 64ull * young;
 	sum.still += a.payload == 0;
 	sum.waited += a.waiting;
 	if (a.attached > sum.processes)
@@ -615,6 +620,9 @@ static int report(int status)
 	       (unsigned long long)sum.payload, sum.moved, sum.n, opt.watch,
 	       (unsigned long long)sum.frames, (unsigned long long)sum.launcher,
 	       sum.cpu_of_ns ? 100. * (double)sum.cpu / (double)sum.cpu_of_ns : 0);
+	if (sum.greetings)
+		printf("  in %u more windows only the first words of a connection\n",
+		       sum.greetings);
 	printf("  processes %u, not gated %u, sites %u, refused %llu, waited in connect %llu; "
 	       "job's exit "
 	       "status %d\n",

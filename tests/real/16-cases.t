@@ -10,7 +10,7 @@ cases_up
 for c in "wildcards nic-plug" "rendezvous-unexpected socket" "coll-nonblocking nic-plug" "blocked socket"; do
 	# shellcheck disable=SC2086 # words wanted
 	set -- $c
-	if case_run "$1" "$2" 6 2; then
+	if case_run "$1" "$2" 2; then
 		pass "$1 under $2: $taken checkpoints, killed and restarted, $rounds rounds"
 	else
 		fail "$1 under $2" "$why"
@@ -19,7 +19,7 @@ for c in "wildcards nic-plug" "rendezvous-unexpected socket" "coll-nonblocking n
 	expect_eq "$1 under $2 was quiet" $loud 0
 done
 
-case_start coll 60 || give_up "coll does not start"
+case_start coll || give_up "coll does not start"
 vckpt_stopped quiet checkpoint cases --gate socket
 # shellcheck disable=SC2016 # for the guest's shell
 expect_ok "a rank is killed while held" "$lab" run n2 'set -- $(pidof mpi-cases) && kill -KILL $1'
