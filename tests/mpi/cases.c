@@ -5,7 +5,7 @@
  * what must arrive; a wrong one ends the job with 3, the rank and the reason mpi-cases list the
  * names of all cases
  *
- * SIGUSR1, which mpirun passes on to all ranks, ends it before the time. Rank 0 prints "step N"
+ * SIGUSR1 to any rank ends it before the time. Rank 0 prints "step N"
  * about once a second and at the end "case NAME: N rounds, right".  Rank r's partner is the rank
  * size - 1 - r, so that with as many ranks in each of two guests it is always in the other.
  */
