@@ -238,6 +238,8 @@ int vckpt_attach(struct vckpt_attachment *a, const struct vckpt_identity *id,
 		return -1;
 	}
 	a->fences = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0;
+	/* A process that attaches again may be given its slot of before. */
+	atomic_fetch_and(&slot->flags, ~(uint32_t)VCKPT_SLOT_LEAVING);
 	a->page = page;
 	a->slot = slot;
 	a->slot_fd = vckpt_steal_fd(&slot_fd);

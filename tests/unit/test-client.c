@@ -234,6 +234,8 @@ static void test_attach(void)
 	nodes[0] = "n0";
 	id.nnodes = 200;
 	start(&g, GOOD);
+	/* The agent gives a process that attaches again its slot of before. */
+	g.slot->flags = VCKPT_SLOT_LEAVING;
 	vckpt_attachment_init(&a);
 	CU_ASSERT_EQUAL(vckpt_attach(&a, &id, &err), 0);
 	CU_ASSERT_STRING_EQUAL(err.text, "");
