@@ -21,7 +21,6 @@
  * from then on each refused call waits a moment, which ends at once when the gate opens.
  */
 #define PATIENCE VCKPT_MS
-#define NAP      (VCKPT_MS / 20)
 
 static struct {
 	struct vckpt_attachment attachment;
@@ -29,6 +28,7 @@ static struct {
 	pthread_mutex_t lock; /* for the interposer */
 	struct vckpt_interposer ip;
 	bool installed;
+	uint64_t nap;                /* ns; 0: none */
 	_Atomic uint32_t hold;       /* page.holds when the last call was refused */
 	_Atomic uint64_t hold_since; /* and when that hold was first felt */
 } gate = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -65,8 +65,9 @@ static void refuse(const struct vckpt_attachment *a, int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
 	if (atomic_exchange_explicit(&gate.hold, hold, memory_order_relaxed) != hold)
 		atomic_store_explicit(&gate.hold_since, now, memory_order_relaxed);
-	else if (now - atomic_load_explicit(&gate.hold_since, memory_order_relaxed) > PATIENCE)
-		vckpt_gate_wait(a, NAP);
+	else if (gate.nap &&
+		 now - atomic_load_explicit(&gate.hold_since, memory_order_relaxed) > PATIENCE)
+		vckpt_gate_wait(a, gate.nap);
 	errno = EAGAIN;
 }
 
@@ -234,12 +235,13 @@ int vckpt_hook_gate_prepare(struct vckpt_error *err)
 	return 0;
 }
 
-int vckpt_hook_gate_install(const char *objects, const struct vckpt_hook_gate_report *report,
-			    struct vckpt_error *err)
+int vckpt_hook_gate_install(const char *objects, uint64_t nap,
+			    const struct vckpt_hook_gate_report *report, struct vckpt_error *err)
 {
 	int done = -1;
 
 	pthread_mutex_lock(&gate.lock);
+	gate.nap = nap;
 	gate.ip = (struct vckpt_interposer){
 		.imports = imports,
 		.nimports = sizeof(imports) / sizeof(imports[0]),

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "client/attach.h"
@@ -24,10 +25,12 @@ int vckpt_hook_gate_prepare(struct vckpt_error *err);
 
 /*
  * Leads the transports named by `objects` (see interpose.h) through the gate, now and when they are
- * loaded later.  The slot says so (VCKPT_SLOT_GATED, sites) as soon as there is one site.
+ * loaded later.  The slot says so (VCKPT_SLOT_GATED, sites) as soon as there is one site.  A
+ * refused call of a hold that has lasted for 1 ms waits `nap` ns, or until the gate opens; 0: not
+ * at all.
  */
-int vckpt_hook_gate_install(const char *objects, const struct vckpt_hook_gate_report *report,
-			    struct vckpt_error *err);
+int vckpt_hook_gate_install(const char *objects, uint64_t nap,
+			    const struct vckpt_hook_gate_report *report, struct vckpt_error *err);
 
 /* Import slots of transports that lead through the gate at the moment. */
 size_t vckpt_hook_gate_sites(void);

@@ -20,7 +20,8 @@ enum hook_vckpt_gate { HOOK_VCKPT_GATE_NONE, HOOK_VCKPT_GATE_SOCKET };
 /* The MCA parameters, and the stream for what is said about them. */
 struct hook_vckpt_params {
 	bool enable;
-	int gate; /* enum hook_vckpt_gate */
+	int gate;         /* enum hook_vckpt_gate */
+	unsigned int nap; /* microseconds */
 	int verbose;
 	char *transports; /* owned by Open MPI's variable system */
 	int output;

@@ -82,7 +82,7 @@ static void init_bottom(int argc, char **argv, int requested, int *provided)
 	attached = true;
 	if (p->gate != HOOK_VCKPT_GATE_SOCKET)
 		return;
-	if (vckpt_hook_gate_install(p->transports, &report, &err) < 0)
+	if (vckpt_hook_gate_install(p->transports, p->nap * (VCKPT_MS / 1000), &report, &err) < 0)
 		show_problem("gate-failed", rank, &err);
 	opal_output_verbose(5, p->output, "hook:vckpt: rank %d: %zu sites under the gate", rank,
 			    vckpt_hook_gate_sites());
