@@ -10,6 +10,7 @@
  * every frame on the interface is looked at for a while, from outside of the processes.
  *
  *   --processes N   begin to hold once so many have attached (default 0: at once)
+ *   --settle MS     ... and so much later, when they are connected (0)
  *   --watch MS      how long the wire is looked at (200)
  *   --pause MS      between release and next hold, at most (30)
  *   --limit MS      how long to wait for quiet (3000)
@@ -521,7 +522,7 @@ static struct answer both(enum order order, uint64_t expiry)
 }
 
 static struct {
-	unsigned processes, watch, pause, limit, min, kill;
+	unsigned processes, settle, watch, pause, limit, min, kill;
 	int control, dark;
 } opt = {.watch = 200, .pause = 30, .limit = 3000, .min = 1};
 
@@ -654,7 +655,7 @@ static void options(int argc, char **argv)
 		{"processes", 1, NULL, 'n'}, {"watch", 1, NULL, 'w'},  {"pause", 1, NULL, 'p'},
 		{"limit", 1, NULL, 'l'},     {"except", 1, NULL, 'x'}, {"control", 0, NULL, 'c'},
 		{"dark", 0, NULL, 'd'},      {"min", 1, NULL, 'm'},    {"kill", 1, NULL, 'k'},
-		{NULL, 0, NULL, 0}};
+		{"settle", 1, NULL, 's'},    {NULL, 0, NULL, 0}};
 
 	for (int c; (c = getopt_long(argc, argv, "+", known, NULL)) >= 0;) {
 		unsigned v = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
@@ -671,6 +672,8 @@ static void options(int argc, char **argv)
 			opt.min = v;
 		else if (c == 'k')
 			opt.kill = v;
+		else if (c == 's')
+			opt.settle = v;
 		else if (c == 'c')
 			opt.control = 1;
 		else if (c == 'd')
@@ -706,6 +709,8 @@ int main(int argc, char **argv)
 			nap(5);
 			continue;
 		}
+		if (sum.n == 0)
+			nap(opt.settle);
 		one_hold();
 		nap(opt.pause ? (unsigned)rand() % opt.pause : 0);
 	}

@@ -18,9 +18,13 @@
 /*
  * A held transport tries again and again; that costs what an idle MPI process costs, which polls,
  * too. Holds are over within milliseconds.  One that lasts longer is not worth a whole processor:
- * from then on each refused call waits a moment, which ends at once when the gate opens.
+ * from then on each refused call waits a moment, which ends at once when the gate opens.  Who waits
+ * does not receive, so the moment is a small part of the time that the hold has lasted already, and
+ * after it the process is left awake for a while, however many of its connections are refused.
  */
 #define PATIENCE VCKPT_MS
+#define PART     20
+#define AWAKE    4
 
 static struct {
 	struct vckpt_attachment attachment;
@@ -28,9 +32,10 @@ static struct {
 	pthread_mutex_t lock; /* for the interposer */
 	struct vckpt_interposer ip;
 	bool installed;
-	uint64_t nap;                /* ns; 0: none */
+	uint64_t nap;                /* ns at most; 0: none */
 	_Atomic uint32_t hold;       /* page.holds when the last call was refused */
 	_Atomic uint64_t hold_since; /* and when that hold was first felt */
+	_Atomic uint64_t awake;      /* nobody waits before */
 } gate = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 struct vckpt_attachment *vckpt_hook_attachment(void)
@@ -54,10 +59,18 @@ static bool blocks(int fd, int flags)
 	return !(flags & MSG_DONTWAIT) && mode >= 0 && !(mode & O_NONBLOCK);
 }
 
+static void nap(const struct vckpt_attachment *a, uint64_t age)
+{
+	uint64_t t = age / PART < gate.nap ? age / PART : gate.nap;
+
+	vckpt_gate_wait(a, t);
+	atomic_store_explicit(&gate.awake, vckpt_now() + t / AWAKE, memory_order_relaxed);
+}
+
 static void refuse(const struct vckpt_attachment *a, int fd)
 {
 	uint32_t hold = atomic_load_explicit(&a->page->holds, memory_order_relaxed);
-	uint64_t now = vckpt_now();
+	uint64_t now = vckpt_now(), age = 0;
 	int on = 1;
 
 	atomic_fetch_add_explicit(&a->slot->refused, 1, memory_order_relaxed);
@@ -65,9 +78,11 @@ static void refuse(const struct vckpt_attachment *a, int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
 	if (atomic_exchange_explicit(&gate.hold, hold, memory_order_relaxed) != hold)
 		atomic_store_explicit(&gate.hold_since, now, memory_order_relaxed);
-	else if (gate.nap &&
-		 now - atomic_load_explicit(&gate.hold_since, memory_order_relaxed) > PATIENCE)
-		vckpt_gate_wait(a, gate.nap);
+	else
+		age = now - atomic_load_explicit(&gate.hold_since, memory_order_relaxed);
+	if (gate.nap && age > PATIENCE &&
+	    now >= atomic_load_explicit(&gate.awake, memory_order_relaxed))
+		nap(a, age);
 	errno = EAGAIN;
 }
 

@@ -25,9 +25,9 @@ int vckpt_hook_gate_prepare(struct vckpt_error *err);
 
 /*
  * Leads the transports named by `objects` (see interpose.h) through the gate, now and when they are
- * loaded later.  The slot says so (VCKPT_SLOT_GATED, sites) as soon as there is one site.  A
- * refused call of a hold that has lasted for 1 ms waits `nap` ns, or until the gate opens; 0: not
- * at all.
+ * loaded later.  The slot says so (VCKPT_SLOT_GATED, sites) as soon as there is one site.  Once a
+ * hold has lasted for 1 ms a refused call waits a twentieth of its age, `nap` ns at most (0: not at
+ * all), or until the gate opens; not for a quarter of that time after the last one waited.
  */
 int vckpt_hook_gate_install(const char *objects, uint64_t nap,
 			    const struct vckpt_hook_gate_report *report, struct vckpt_error *err);

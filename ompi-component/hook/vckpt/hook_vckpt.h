@@ -21,7 +21,7 @@ enum hook_vckpt_gate { HOOK_VCKPT_GATE_NONE, HOOK_VCKPT_GATE_SOCKET };
 struct hook_vckpt_params {
 	bool enable;
 	int gate;         /* enum hook_vckpt_gate */
-	unsigned int nap; /* microseconds */
+	unsigned int nap; /* microseconds, at most */
 	int verbose;
 	char *transports; /* owned by Open MPI's variable system */
 	int output;

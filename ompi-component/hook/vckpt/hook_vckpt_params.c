@@ -10,7 +10,7 @@
 struct hook_vckpt_params vckpt_hook_params = {
 	.enable = true,
 	.gate = HOOK_VCKPT_GATE_SOCKET,
-	.nap = 50,
+	.nap = 1000,
 	.transports = "mca_btl_tcp,libopen-pal,libucs,libfabric",
 	.output = -1,
 };
@@ -51,14 +51,14 @@ int vckpt_hook_register(void)
 		"too.",
 		MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_6, MCA_BASE_VAR_SCOPE_READONLY,
 		&p->transports);
-	mca_base_component_var_register(
-		ME, "nap",
-		"Microseconds that each refused call waits once a hold has lasted for 1 ms, so "
-		"that "
-		"a held rank does not take a whole processor. It is woken at once when the gate "
-		"opens. 0: it does not wait.",
-		MCA_BASE_VAR_TYPE_UNSIGNED_INT, NULL, 0, 0, OPAL_INFO_LVL_6,
-		MCA_BASE_VAR_SCOPE_READONLY, &p->nap);
+	mca_base_component_var_register(ME, "nap",
+					"Longest time, in microseconds, that a refused call waits "
+					"in a hold that has lasted for "
+					"more than 1 ms, so that a held rank does not take a whole "
+					"processor. It is woken at once "
+					"when the gate opens. 0: it does not wait.",
+					MCA_BASE_VAR_TYPE_UNSIGNED_INT, NULL, 0, 0, OPAL_INFO_LVL_6,
+					MCA_BASE_VAR_SCOPE_READONLY, &p->nap);
 	mca_base_component_var_register(
 		ME, "verbose",
 		"What to say: 0 problems only, 5 when attached and detached, 10 each shared object "
