@@ -95,7 +95,9 @@ static void test_round_trip(void)
 	begin(&f);
 	for (unsigned codec = 0; codec <= VCKPT_CODEC_ZSTD; codec++) {
 		for (unsigned threads = 0; threads < 4; threads++) {
-			struct vckpt_capture_options o = {.codec = codec, .threads = threads};
+			struct vckpt_pool pool = {3 << 20};
+			struct vckpt_capture_options o = {
+				.codec = codec, .threads = threads, .pool = &pool};
 
 			base = whole_epoch(&f, &o, 1, 1);
 			compare(&f, base, threads, 1, 1, 1);
@@ -105,8 +107,51 @@ static void test_round_trip(void)
 			/* upon an incremental one; then the same pages again: all of 2 is gone */
 			o.parent = whole_epoch(&f, &o, 3, 7);
 			compare(&f, o.parent, 3 - threads, 3, 7, 1);
+			CU_ASSERT_EQUAL(pool.left, 3 << 20);
 		}
 	}
+	end(&f);
+}
+
+/* What waits is not done, and what a pool has not got is waited for. */
+static void test_pool(void)
+{
+	struct vckpt_capture_options o = {.codec = VCKPT_CODEC_ZSTD, .level = 19, .threads = 1};
+	struct vckpt_pool pool = {100};
+	uint8_t page[VCKPT_PAGE];
+	struct vckpt_store_capture *c;
+	uint64_t epoch, before = 0;
+	struct fix f;
+
+	CU_ASSERT_FALSE(vckpt_pool_take(NULL, 1));
+	CU_ASSERT_FALSE(vckpt_pool_take(&pool, 101));
+	CU_ASSERT_TRUE(vckpt_pool_take(&pool, 60));
+	CU_ASSERT_FALSE(vckpt_pool_take(&pool, 60));
+	vckpt_pool_give(&pool, 60);
+	CU_ASSERT_TRUE(vckpt_pool_take(&pool, 100));
+	begin(&f);
+	OK(&f, vckpt_store_begin_epoch(f.lease, &epoch, &f.err));
+	c = vckpt_capture_begin(f.store, "heat run", epoch, "n1", &o, &f.err);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+	OK(&f, vckpt_capture_set_blocks(c, two_blocks, 2, &f.err));
+	CU_ASSERT_FALSE(vckpt_capture_behind(c));
+	memset(page, 1, sizeof(page));
+	OK(&f, vckpt_capture_page(c, 1, 0, page, &f.err));
+	CU_ASSERT_EQUAL(vckpt_capture_done(c), 0);
+	OK(&f, vckpt_capture_page(c, 1, 1, NULL, &f.err));
+	CU_ASSERT_EQUAL(vckpt_capture_done(c), VCKPT_PAGE);
+	for (uint64_t p = 0; p < 1024; p++) {
+		make_page(1, 0, p, page);
+		OK(&f, vckpt_capture_page(c, 0, p, page, &f.err));
+		CU_ASSERT_TRUE(vckpt_capture_done(c) >= before);
+		before = vckpt_capture_done(c);
+	}
+	while (!vckpt_capture_wait(c, VCKPT_S))
+		;
+	CU_ASSERT_FALSE(vckpt_capture_behind(c));
+	/* All but what is in a block that is not full yet. */
+	CU_ASSERT_TRUE(vckpt_capture_done(c) > (1024 + 2 - 64) * VCKPT_PAGE);
+	vckpt_capture_abort(c);
 	end(&f);
 }
 
@@ -724,6 +769,7 @@ static const struct unit_test tests[] = {
 	{"store and clusters", test_store},
 	{"newer format", test_newer_format},
 	{"round trip, codecs and threads", test_round_trip},
+	{"pages that wait", test_pool},
 	{"sparse capture", test_sparse},
 	{"capture misuse", test_capture_misuse},
 	{"every byte flipped", test_every_byte},
