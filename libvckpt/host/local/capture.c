@@ -14,6 +14,7 @@
 #include "stream/stream.h"
 
 #define READ_ROOM      (512u << 10)
+#define HOLD_BACK      150 /* ms */
 #define NAP            (200 * (long)VCKPT_MS / 1000)
 #define PROGRESS_EVERY (250 * VCKPT_MS)
 
@@ -32,6 +33,7 @@ struct vckpt_stream {
 	atomic_bool discard; /* nobody wants it any more: drain quickly */
 
 	int let_go; /* eventfd: the engine has let go of the guest */
+	int flow;   /* eventfd: the reader may begin */
 	atomic_bool whole;
 
 	/* reader */
@@ -196,9 +198,10 @@ int vckpt_stream_prepare(struct vckpt_guest *g, const struct vckpt_host_request 
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory to capture guest %s", g->name);
 	st->g = g;
 	st->let_go = eventfd(0, EFD_CLOEXEC);
-	if (st->let_go < 0) {
-		free(st);
-		return vckpt_fail_errno(err, "guest %s: cannot make an eventfd", g->name);
+	st->flow = eventfd(0, EFD_CLOEXEC);
+	if (st->let_go < 0 || st->flow < 0) {
+		vckpt_fail_errno(err, "guest %s: cannot make an eventfd", g->name);
+		goto fail;
 	}
 	st->seq = req->seq;
 	if (vckpt_domain_open(g->s->local->hv, req->domain, &st->dom, err) < 0)
@@ -273,13 +276,24 @@ static int read_all(struct vckpt_stream *st, struct vckpt_error *err)
 	}
 }
 
-static void let_go(struct vckpt_stream *st)
+static void tell(int event)
 {
 	uint64_t one = 1;
 
-	/* Cannot fail: written once. */
-	if (write(st->let_go, &one, sizeof(one)) < 0)
+	/* Cannot fail: written a few times at most. */
+	if (write(event, &one, sizeof(one)) < 0)
 		return;
+}
+
+/* The first guest that runs again and its capture would take the processors from those that still
+ * stand: it waits for them anyway, since its gate is shut.  But its agent must be able to open it,
+ * and should that take long, the guest its memory. */
+static void hold_back(struct vckpt_stream *st)
+{
+	struct pollfd p = {.fd = st->flow, .events = POLLIN};
+
+	if (st->engine->runs_on)
+		poll(&p, 1, HOLD_BACK);
 }
 
 /* Everything is read: the parser's word, then QEMU's.  The guest is let go before the disk is
@@ -292,12 +306,12 @@ static int complete(struct vckpt_stream *st, struct vckpt_error *err)
 	if (st->lost || atomic_load(&st->discard)) {
 		st->lost = true;
 		st->engine->finish(cap, NULL);
-		let_go(st);
+		tell(st->let_go);
 		return -1;
 	}
 	/* QEMU's reason is better than ours when it gave up in the middle. */
 	rc = st->engine->finish(cap, err);
-	let_go(st);
+	tell(st->let_go);
 	if (rc < 0)
 		return -1;
 	return vckpt_stream_parser_finish(st->parser, err);
@@ -329,12 +343,13 @@ static void *reader_main(void *arg)
 	json_auto_t *receipt = NULL;
 	int rc;
 
+	hold_back(st);
 	vckpt_weight_begin(l);
 	rc = read_all(st, &err);
 	if (rc < 0) {
 		lose(st, &err);
 		st->engine->abort(vckpt_steal_ptr(&st->cap));
-		let_go(st);
+		tell(st->let_go);
 	} else if (complete(st, &err) < 0 || !(receipt = keep(st, &err))) {
 		lose(st, &err);
 	}
@@ -390,6 +405,12 @@ int vckpt_stream_wait(struct vckpt_stream *st, uint64_t deadline, struct vckpt_e
 	}
 }
 
+void vckpt_stream_flow(struct vckpt_stream *st)
+{
+	if (st)
+		tell(st->flow);
+}
+
 void vckpt_stream_released(struct vckpt_stream *st)
 {
 	if (st)
@@ -408,8 +429,10 @@ bool vckpt_stream_runs(const struct vckpt_stream *st)
 
 void vckpt_stream_discard(struct vckpt_stream *st)
 {
-	if (st)
-		atomic_store(&st->discard, true);
+	if (!st)
+		return;
+	atomic_store(&st->discard, true);
+	tell(st->flow);
 }
 
 void vckpt_stream_end(struct vckpt_stream *st)
@@ -424,6 +447,7 @@ void vckpt_stream_end(struct vckpt_stream *st)
 	vckpt_capture_abort(st->writer);
 	vckpt_stream_parser_free(st->parser);
 	vckpt_domain_close(st->dom);
-	close(st->let_go);
+	vckpt_close_fd(&st->let_go);
+	vckpt_close_fd(&st->flow);
 	free(st);
 }

@@ -372,6 +372,7 @@ int vckpt_guest_release(struct vckpt_guest *g, const struct vckpt_host_request *
 	if (need_epoch(g, req, err) < 0)
 		return -1;
 	out->detail = json_pack("{sb}", "held", held);
+	vckpt_stream_flow(g->stream);
 	if (asked && release(g, out->deadline, g->cancel, &r, err) < 0)
 		return -1;
 	vckpt_stream_released(g->stream);

@@ -232,6 +232,8 @@ bool vckpt_stream_runs(const struct vckpt_stream *st);
 void vckpt_stream_discard(struct vckpt_stream *st);
 /* An engine that keeps the guest still has let go of it.  Ends early when the guest is hurried. */
 int vckpt_stream_wait(struct vckpt_stream *st, uint64_t deadline, struct vckpt_error *err);
+/* It is to be read without delay now.  NULL is fine. */
+void vckpt_stream_flow(struct vckpt_stream *st);
 /* Its guest is held no more.  NULL is fine. */
 void vckpt_stream_released(struct vckpt_stream *st);
 /* Was it captured whole? */
