@@ -3,9 +3,9 @@
  * packed, and the processors.
  *
  * Linux gives each session a share of its own where it has autogroups and no control groups are set
- * up (sched(7), "The autogroup feature"); there we take a tenth of a share while we capture, but the
- * whole one until all guests are released, and while a guest's writes wait for us.  Under systemd a
- * unit's CPUWeight= is what counts.
+ * up (sched(7), "The autogroup feature"); there we take a tenth of a share while we capture, but
+ * the whole one until all guests are released, and while a guest's writes wait for us.  Under
+ * systemd a unit's CPUWeight= is what counts.
  */
 #include "host/local/internal.h"
 
