@@ -49,6 +49,7 @@ int vckpt_read_file(const char *path, size_t max, char **data, size_t *len, stru
 {
 	vckpt_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
 	vckpt_autofree char *buf = NULL;
+	size_t got = 0, room;
 	struct stat st;
 	ssize_t n;
 
@@ -59,14 +60,26 @@ int vckpt_read_file(const char *path, size_t max, char **data, size_t *len, stru
 	if (st.st_size < 0 || (size_t)st.st_size > max)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "%s has %lld bytes; at most %zu make sense",
 				  path, (long long)st.st_size, max);
-	buf = malloc((size_t)st.st_size + 1);
-	if (!buf)
-		return vckpt_fail_errno(err, "no memory for %s", path);
-	n = vckpt_read_full(fd, buf, (size_t)st.st_size, path, err);
-	if (n < 0)
-		return -1;
-	buf[n] = '\0';
-	*len = (size_t)n;
+	/* Files of /proc have no size, and give a short one only to a read that has room for all.
+	 */
+	for (room = st.st_size ? (size_t)st.st_size + 1 : 4096;; room *= 2) {
+		char *more = realloc(buf, room + 1);
+
+		if (!more)
+			return vckpt_fail_errno(err, "no memory for %s", path);
+		buf = more;
+		n = vckpt_read_full(fd, buf + got, room - got, path, err);
+		if (n < 0)
+			return -1;
+		got += (size_t)n;
+		if (got > max)
+			return vckpt_fail(err, VCKPT_EDAMAGED, "%s has more than %zu bytes", path,
+					  max);
+		if (got < room)
+			break;
+	}
+	buf[got] = '\0';
+	*len = got;
 	*data = vckpt_steal_ptr(&buf);
 	return 0;
 }

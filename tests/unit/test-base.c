@@ -111,6 +111,20 @@ static void test_files(void)
 	CU_ASSERT_EQUAL(st.st_mode & 0777, 0600);
 	CU_ASSERT_EQUAL(vckpt_read_file(file, 5, &data, &len, &err), -1);
 	CU_ASSERT_EQUAL(err.code, VCKPT_EDAMAGED);
+	free(data);
+	CU_ASSERT_EQUAL(vckpt_replace_file(file, "", 0, 0600, &err), 0);
+	CU_ASSERT_EQUAL(vckpt_read_file(file, 10, &data, &len, &err), 0);
+	CU_ASSERT_EQUAL(len, 0);
+	CU_ASSERT_STRING_EQUAL(data, "");
+	/* /proc: no size, but contents. */
+	free(data);
+	CU_ASSERT_EQUAL(vckpt_read_file("/proc/sys/kernel/pid_max", 64, &data, &len, &err), 0);
+	CU_ASSERT_TRUE(atoi(data) > 0 && data[len - 1] == '\n');
+	free(data);
+	CU_ASSERT_EQUAL(vckpt_read_file("/proc/self/smaps", 4200, &data, &len, &err), -1);
+	CU_ASSERT_EQUAL(err.code, VCKPT_EDAMAGED);
+	CU_ASSERT_EQUAL(vckpt_read_file("/proc/self/smaps", 1 << 24, &data, &len, &err), 0);
+	CU_ASSERT_TRUE(len > 4200 && len == strlen(data));
 	unlink(file);
 	for (int i = 0; i < 4; i++) {
 		CU_ASSERT_EQUAL(rmdir(deep), 0); /* also: nothing was left beside the file */

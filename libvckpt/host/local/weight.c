@@ -10,8 +10,6 @@
 #include "host/local/internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #define YIELDING "10" /* as nice(2): a tenth of the weight */
