@@ -8,6 +8,15 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
+ssize_t vckpt_proc_read(const char *path, char *buf, size_t size)
+{
+	vckpt_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : vckpt_read_full(fd, buf, size - 1, path, NULL);
+
+	buf[n < 0 ? 0 : n] = '\0';
+	return n;
+}
+
 uint64_t vckpt_process_start_in(const char *stat)
 {
 	const char *p = strrchr(stat, ')'); /* the name before may hold anything */
@@ -23,14 +32,8 @@ uint64_t vckpt_process_start_in(const char *stat)
 uint64_t vckpt_process_start(pid_t pid)
 {
 	char path[64], text[1024];
-	vckpt_autofd int fd = -1;
-	ssize_t n;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : vckpt_read_full(fd, text, sizeof(text) - 1, path, NULL);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
+	vckpt_proc_read(path, text, sizeof(text));
 	return vckpt_process_start_in(text);
 }

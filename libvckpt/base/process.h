@@ -5,8 +5,13 @@
 #ifndef VCKPT_BASE_PROCESS_H
 #define VCKPT_BASE_PROCESS_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+/* The text of a file of /proc, cut to `size` - 1 bytes, with a NUL ("" when it cannot be read, as
+ * of a process that is gone).  Returns its length or -1. */
+ssize_t vckpt_proc_read(const char *path, char *buf, size_t size);
 
 /* When a process began, in clock ticks since boot; 0 if there is none, or only a zombie. */
 uint64_t vckpt_process_start(pid_t pid);

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "base/io.h"
+#include "base/process.h"
 
 #define OTHER_LIMIT (2 * VCKPT_S)
 /* A guest's memory takes as long as it takes, but something has to come. */
@@ -25,17 +25,9 @@
 static int flags_of(pid_t pid, const char *fd)
 {
 	char path[320], text[512], *p;
-	vckpt_autofd int info = -1;
-	ssize_t n;
 
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%s", (int)pid, fd);
-	info = open(path, O_RDONLY | O_CLOEXEC);
-	if (info < 0)
-		return -1;
-	n = vckpt_read_full(info, text, sizeof(text) - 1, path, NULL);
-	if (n < 0)
-		return -1;
-	text[n] = '\0';
+	vckpt_proc_read(path, text, sizeof(text));
 	p = strstr(text, "flags:");
 	return p ? (int)strtol(p + 6, NULL, 8) : -1;
 }

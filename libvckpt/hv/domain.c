@@ -54,18 +54,11 @@ void vckpt_domain_close(struct vckpt_domain *dom)
 static bool is_qemu_of(pid_t pid, const char *uuid_text)
 {
 	char path[64], text[16384];
-	vckpt_autofd int fd = -1;
 	ssize_t n;
 
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	n = vckpt_read_full(fd, text, sizeof(text) - 1, path, NULL);
-	if (n <= 0)
-		return false;
-	text[n] = '\0';
-	return memmem(text, (size_t)n, uuid_text, strlen(uuid_text)) != NULL;
+	n = vckpt_proc_read(path, text, sizeof(text));
+	return n > 0 && memmem(text, (size_t)n, uuid_text, strlen(uuid_text)) != NULL;
 }
 
 pid_t vckpt_qemu_pid(const char *uri, const char *name, const char *uuid_text)

@@ -15,6 +15,7 @@
 
 #include "agent.h"
 #include "base/cleanup.h"
+#include "base/process.h"
 #include "inquire.h"
 #include "owners.h"
 #include "proc.h"

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
+#include "base/process.h"
 
 static void close_dir(DIR **d)
 {
@@ -19,15 +19,6 @@ static void close_dir(DIR **d)
 }
 
 #define autodir vckpt_auto(close_dir)
-
-ssize_t vckpt_proc_read(const char *path, char *buf, size_t size)
-{
-	vckpt_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : vckpt_read_full(fd, buf, size - 1, path, NULL);
-
-	buf[n < 0 ? 0 : n] = '\0';
-	return n;
-}
 
 void vckpt_proc_name(pid_t pid, char *out, size_t len)
 {

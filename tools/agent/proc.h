@@ -10,10 +10,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The text of a file of /proc, cut to `size` - 1 bytes, with a NUL ("" when it cannot be read).
- * Returns its length or -1. */
-ssize_t vckpt_proc_read(const char *path, char *buf, size_t size);
-
 /* /proc/PID/comm; "?" when it is gone. */
 void vckpt_proc_name(pid_t pid, char *out, size_t len);
 

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/process.h"
 #include "proc.h"
 
 #define PORT_LINK "/dev/virtio-ports/" VCKPT_AGENT_PORT

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "proc.h"
+#include "base/process.h"
 
 /* The kernel's net/tcp_states.h.  netinet/tcp.h has them too, but a struct tcp_info without bytes.
  */
