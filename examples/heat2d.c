@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <mpi.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,15 @@ struct ballast {
 };
 
 enum { PAGE = 4096 };
+
+/* Somebody asked this rank to come to an end (SIGUSR1). */
+static volatile sig_atomic_t asked_to_stop;
+
+static void stop_soon(int signal)
+{
+	(void)signal;
+	asked_to_stop = 1;
+}
 
 static double seconds(void)
 {
@@ -304,8 +314,12 @@ static const char usage_text[] =
 	"  --beat FILE        rank 0 writes one byte to FILE after each step, a serial line say,\n"
 	"                     so that others see by their own clock when the job moves\n"
 	"  --help             this text\n\n"
+	"SIGUSR1 to any rank, or to mpirun, ends the job after the step it is in, as if --steps "
+	"had\n"
+	"said so.\n\n"
 	"Prints 'step S residual R gap Gms' (G: the longest time between two steps since the last\n"
-	"such line, on rank 0), then 'checksum HEX' of the whole plate and 'elapsed T s'.\n"
+	"such line, on rank 0), then 'checksum HEX' of the whole plate, 'S steps' and\n"
+	"'elapsed T s'.\n"
 	"Exit status: 0, 1 if the ballast was damaged, 2 on wrong usage.\n";
 
 /* Reads a number from lowest on; returns -1 if text is not one. */
@@ -394,19 +408,26 @@ static int beat_open(const struct options *o, int rank)
 	return fd;
 }
 
-static void solve(struct plate *p, struct ballast *b, const struct options *o)
+/* Returns after how many steps it ended. */
+static int solve(struct plate *p, struct ballast *b, const struct options *o)
 {
 	double before = seconds(), longest = 0;
 	int beat = beat_open(o, p->rank), size = o->traffic * 1024;
 	unsigned char *bytes = allocate(2 * (size_t)size + 1);
+	int step = 0, stop = 0;
 
-	for (int step = 1; step <= o->steps; step++) {
-		double mine, residual, now;
+	while (step < o->steps && !stop) {
+		/* The second number says whether to stop: so all ranks learn it in the same step.
+		 */
+		double mine[2], all[2], now;
 
+		step++;
 		exchange_halo(p);
 		ring(p, bytes, size, step);
-		mine = relax(p);
-		MPI_Allreduce(&mine, &residual, 1, MPI_DOUBLE, MPI_MAX, p->comm);
+		mine[0] = relax(p);
+		mine[1] = asked_to_stop;
+		MPI_Allreduce(mine, all, 2, MPI_DOUBLE, MPI_MAX, p->comm);
+		stop = all[1] > 0;
 		ballast_touch(b, p->rank);
 		if (beat >= 0 && write(beat, ".", 1) < 0) {
 			close(beat);
@@ -418,8 +439,7 @@ static void solve(struct plate *p, struct ballast *b, const struct options *o)
 			longest = now - before;
 		before = now;
 		if (p->rank == 0 && o->report && step % o->report == 0) {
-			printf("step %d residual %.10e gap %.1fms\n", step, residual,
-			       longest * 1e3);
+			printf("step %d residual %.10e gap %.1fms\n", step, all[0], longest * 1e3);
 			fflush(stdout);
 			longest = 0;
 		}
@@ -427,6 +447,7 @@ static void solve(struct plate *p, struct ballast *b, const struct options *o)
 	if (beat >= 0)
 		close(beat);
 	free(bytes);
+	return step;
 }
 
 int main(int argc, char **argv)
@@ -436,8 +457,9 @@ int main(int argc, char **argv)
 	struct ballast b;
 	uint64_t sum, wrong, all = 0;
 	double begin;
-	int rank;
+	int rank, steps;
 
+	signal(SIGUSR1, stop_soon);
 	MPI_Init(&argc, &argv);
 	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
 	read_options(argc, argv, rank, &o);
@@ -451,7 +473,7 @@ int main(int argc, char **argv)
 
 	MPI_Barrier(p.comm);
 	begin = seconds();
-	solve(&p, &b, &o);
+	steps = solve(&p, &b, &o);
 	sum = checksum(&p, o.grid);
 	wrong = ballast_check(&b, p.rank);
 	MPI_Allreduce(&wrong, &all, 1, MPI_UINT64_T, MPI_SUM, p.comm);
@@ -459,6 +481,7 @@ int main(int argc, char **argv)
 		if (all)
 			printf("ballast damaged: %llu pages\n", (unsigned long long)all);
 		printf("checksum %016llx\n", (unsigned long long)sum);
+		printf("%d steps\n", steps);
 		printf("elapsed %.3f s\n", seconds() - begin);
 		fflush(stdout);
 	}

@@ -5,7 +5,6 @@
 # shellcheck source=tests/real/vckpt.sh
 . "$(dirname "$0")/vckpt.sh"
 
-HEAT_STEPS=3600
 heat_start 2
 for i in 1 2 3; do
 	expect_ok "checkpoint $i" vckpt checkpoint heat

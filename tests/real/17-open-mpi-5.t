@@ -24,7 +24,6 @@ held()
 	expect_eq "its record names the gate" "$(vckpt show heat --json | jq -r .record.gate)" "$2"
 }
 
-HEAT_STEPS=3000
 heat_start 2
 expect_match "the guests run Open MPI 5.0" "$("$lab" run n1 'ompi_info --version')" ' v5\.0\.'
 expect_match "which knows the component" \

@@ -4,7 +4,6 @@
 # shellcheck source=tests/real/vckpt.sh
 . "$(dirname "$0")/vckpt.sh"
 
-HEAT_STEPS=6000
 heat_start 2
 for phase in prepare quiet stop "device state" run release progress commit; do
 	vckpt_stopped "$phase" checkpoint heat || continue

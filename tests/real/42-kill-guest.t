@@ -4,7 +4,6 @@
 # shellcheck source=tests/real/vckpt.sh
 . "$(dirname "$0")/vckpt.sh"
 
-HEAT_STEPS=6000
 heat_start 2
 expect_ok "a first checkpoint" vckpt checkpoint heat
 
