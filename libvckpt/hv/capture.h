@@ -44,6 +44,11 @@ void vckpt_pipe_free(struct vckpt_capture *cap);
 /* closefd; a name that QEMU does not have (any more) is fine. */
 int vckpt_pipe_closefd(struct vckpt_domain *dom, const char *name, struct vckpt_error *err);
 
+/* Has the kernel put the small pages of a process's memory together to huge ones, as far as it gets
+ * until `deadline` (CLOCK_MONOTONIC, ns) and as far as it may: nothing depends on it but how long
+ * write-protecting takes.  Returns how many bytes. */
+uint64_t vckpt_hugepages_gather(pid_t pid, uint64_t deadline);
+
 /* What struct vckpt_capture_engine says of fd, finish and abort: the same for every engine with a
  * pipe. */
 int vckpt_pipe_fd(struct vckpt_capture *cap);

@@ -9,6 +9,7 @@
 
 #define LOOK_EVERY (50 * VCKPT_MS) /* whether to go on */
 #define ASK_EVERY  5               /* of these looks without an event, then QEMU is asked */
+#define GATHER_FOR VCKPT_S         /* at most */
 
 static int say_unable(struct vckpt_domain *dom, const struct vckpt_error *why,
 		      struct vckpt_error *err)
@@ -49,6 +50,8 @@ static int prepare(struct vckpt_domain *dom, struct vckpt_capture **cap, struct 
 
 	if (vckpt_pipe_prepare(dom, true, cap, &why) < 0)
 		return say_unable(dom, &why, err);
+	vckpt_hugepages_gather(vckpt_qemu_pid(dom->hv->uri, dom->name, dom->uuid_text),
+			       vckpt_now() + GATHER_FOR);
 	return 0;
 }
 

@@ -1,11 +1,14 @@
 /* hv: the parts that need no libvirtd: definitions read, QEMU's answers read, QEMU found by its pid
- * file. */
+ * file, huge pages. */
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 
+#include "hv/capture.h"
 #include "hv/kvm.h"
-#include "hv/qmp.h"
 #include "hv/survey.h"
-#include "hv/private.h"
 #include "unit.h"
 
 static const char good[] =
@@ -234,6 +237,87 @@ static void test_kvm_limit(void)
 	CU_ASSERT_TRUE(rc == 0 || (rc == -1 && why[0]));
 }
 
+#define MIB (1 << 20)
+
+/* Linux 6.7 or newer, huge pages not switched off. */
+static bool kernel_gathers(void)
+{
+	struct utsname u;
+	char text[128] = "";
+	FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+	int major = 0, minor = 0;
+
+	if (f && !fgets(text, sizeof(text), f))
+		text[0] = '\0';
+	if (f)
+		fclose(f);
+	uname(&u);
+	sscanf(u.release, "%d.%d", &major, &minor);
+	return major * 100 + minor >= 607 && text[0] && !strstr(text, "[never]");
+}
+
+/* KiB in huge pages of the mapping at p, as the kernel counts them. */
+static long huge_kib(const void *p)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	char line[512];
+	bool here = false;
+	long kib = 0;
+	void *from, *to;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%p-%p ", &from, &to) == 2)
+			here = p >= from && p < to;
+		else if (here)
+			sscanf(line, "AnonHugePages: %ld", &kib);
+	}
+	if (f)
+		fclose(f);
+	return kib;
+}
+
+/* 16 MiB in small pages: 2 MiB whole, 2 with a hole, 4 whole, the rest only read or never touched.
+ */
+static unsigned char *make_small(size_t room)
+{
+	unsigned char *map = mmap(NULL, room + 2 * MIB, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char *p =
+		(unsigned char *)(((uintptr_t)map + 2 * MIB - 1) & ~(uintptr_t)(2 * MIB - 1));
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	volatile unsigned char seen;
+
+	CU_ASSERT_PTR_NOT_EQUAL_FATAL(map, MAP_FAILED);
+	madvise(p, room, MADV_NOHUGEPAGE);
+	for (size_t at = 0; at < 8 * MIB; at += page)
+		if (at != 3 * MIB)
+			memset(p + at, (int)(at / page % 251) + 1, page);
+	for (size_t at = 8 * MIB; at < 12 * MIB; at += page)
+		seen = p[at];
+	(void)seen;
+	madvise(p, room, MADV_HUGEPAGE);
+	return p;
+}
+
+static void test_hugepages(void)
+{
+	unsigned char *p = make_small(16 * MIB);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), wrong = 0;
+
+	/* The kernel's own thread may have been faster, so what counts is what is there. */
+	vckpt_hugepages_gather(getpid(), vckpt_now() + 10 * VCKPT_S);
+	if (kernel_gathers()) {
+		CU_ASSERT_TRUE(huge_kib(p) >= 6 * 1024);
+		CU_ASSERT_TRUE(huge_kib(p) <= 8 * 1024);
+	}
+	CU_ASSERT_EQUAL(vckpt_hugepages_gather(getpid(), vckpt_now() + 10 * VCKPT_S), 0);
+	for (size_t at = 0; at < 8 * MIB; at++)
+		wrong += p[at] != (at / page * page == 3 * MIB ? 0 : at / page % 251 + 1);
+	CU_ASSERT_EQUAL(wrong, 0);
+	CU_ASSERT_EQUAL(vckpt_hugepages_gather(0, vckpt_now()), 0);
+	munmap(p, 16 * MIB);
+}
+
 static const struct unit_test tests[] = {
 	{"survey of a definition", test_survey},
 	{"each problem is refused", test_problems},
@@ -244,6 +328,7 @@ static const struct unit_test tests[] = {
 	{"QMP query-migrate", test_qmp_migration},
 	{"pid of a domain that is not there", test_pid_of_nobody},
 	{"KVM is tried with a limit", test_kvm_limit},
+	{"small pages become huge ones", test_hugepages},
 };
 
 UNIT_MAIN("hv", tests)
