@@ -16,6 +16,11 @@ static const struct vckpt_field welcome_fields[] = {
 };
 const struct vckpt_type vckpt_host_welcome_type = VCKPT_TYPE(vckpt_host_welcome, welcome_fields);
 
+static const struct vckpt_field ping_fields[] = {
+	VCKPT_F_UINT(struct vckpt_host_ping, count, 2),
+};
+const struct vckpt_type vckpt_host_ping_type = VCKPT_TYPE(vckpt_host_ping, ping_fields);
+
 #define REQ struct vckpt_host_request
 static const struct vckpt_field request_fields[] = {
 	VCKPT_F_UINT(REQ, seq, 1),        VCKPT_F_UINT(REQ, op, 1),

@@ -14,7 +14,7 @@
 #include "wire/codec.h"
 
 #define VCKPT_HOST_LOWEST    1
-#define VCKPT_HOST_HIGHEST   1
+#define VCKPT_HOST_HIGHEST   2
 #define VCKPT_HOST_FRAME_MAX (16u << 20)
 
 #define VCKPT_NAME_MAX 65   /* cluster and guest names, with NUL */
@@ -25,7 +25,8 @@ enum vckpt_host_msg {
 	VCKPT_HOST_HELLO = 1,   /* coordinator, first of all; vckpt_host_hello */
 	VCKPT_HOST_WELCOME = 2, /* host; vckpt_host_welcome */
 	VCKPT_HOST_REQUEST = 3, /* vckpt_host_request */
-	VCKPT_HOST_EVENT = 4    /* vckpt_host_event */
+	VCKPT_HOST_EVENT = 4,   /* vckpt_host_event */
+	VCKPT_HOST_PING = 5     /* since 2: coordinator, answered with the same; vckpt_host_ping */
 };
 
 struct vckpt_host_hello {
@@ -42,6 +43,15 @@ struct vckpt_host_welcome {
 	char text[256];
 };
 
+/* Whoever has sent one promises to go on: the session of a coordinator that is silent for
+ * VCKPT_HOST_SILENCE_S after it ends as if it had hung up. */
+struct vckpt_host_ping {
+	uint32_t count;
+};
+
+#define VCKPT_HOST_PING_S    3
+#define VCKPT_HOST_SILENCE_S 15
+
 /*
  * What can be asked.  Numbers are never reused.  All are about one guest unless "host" is said.
  * The requests of an epoch carry (epoch, incarnation); a host that has seen a newer pair for the
@@ -50,7 +60,8 @@ struct vckpt_host_welcome {
 enum vckpt_host_op {
 	VCKPT_OP_OPEN =
 		1, /* host: this session works on `cluster` in `store`; EBUSY names who has it */
-	VCKPT_OP_SURVEY = 2, /* detail: what the domain is and has (docs/host-protocol.md, "survey") */
+	VCKPT_OP_SURVEY =
+		2, /* detail: what the domain is and has (docs/host-protocol.md, "survey") */
 	VCKPT_OP_ADOPT =
 		3, /* make the domain fit: channel, no autostart; detail: what was changed */
 	VCKPT_OP_DOCTOR = 4,  /* detail: findings; guest "" = the host itself */
@@ -118,7 +129,7 @@ struct vckpt_host_event {
 };
 
 extern const struct vckpt_type vckpt_host_hello_type, vckpt_host_welcome_type,
-	vckpt_host_request_type, vckpt_host_event_type;
+	vckpt_host_request_type, vckpt_host_event_type, vckpt_host_ping_type;
 
 const char *vckpt_host_op_name(unsigned op);
 

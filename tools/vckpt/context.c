@@ -22,12 +22,9 @@ static int open_host(void *arg, const char *name, struct vckpt_host **host, stru
 {
 	const struct tool *t = arg;
 
-	if (*name)
-		return vckpt_fail(
-			err, VCKPT_EREFUSED,
-			"host %s: this version of vckpt works with this machine's vckptd only",
-			name);
-	return vckpt_remote_local(t->socket, t->daemon, "vckpt", host, err);
+	if (vckpt_remote_is_here(name))
+		return vckpt_remote_local(t->socket, t->daemon, t->who, host, err);
+	return vckpt_remote_elsewhere(t->launcher, name, t->who, host, err);
 }
 
 /*
@@ -54,14 +51,12 @@ static void on_progress(void *arg, const struct vckpt_progress *p)
 	fault_stop(p);
 }
 
-static const char *who(const char *command)
+static void set_who(struct tool *t, const char *command)
 {
-	static char text[128];
 	struct passwd *pw = getpwuid(getuid());
 
-	snprintf(text, sizeof(text), "vckpt %s, pid %d, user %s", command, (int)getpid(),
+	snprintf(t->who, sizeof(t->who), "vckpt %s, pid %d, user %s", command, (int)getpid(),
 		 pw ? pw->pw_name : "?");
-	return text;
 }
 
 int tool_context(struct tool *t, const char *command, const char *cluster,
@@ -69,6 +64,7 @@ int tool_context(struct tool *t, const char *command, const char *cluster,
 {
 	struct sigaction sa = {.sa_handler = on_signal};
 
+	set_who(t, command);
 	if (vckpt_cancel_open(&t->cancel_fd, err) < 0)
 		return -1;
 	cancel_fd = t->cancel_fd;
@@ -82,7 +78,7 @@ int tool_context(struct tool *t, const char *command, const char *cluster,
 		.size = sizeof(*ctx),
 		.store = t->store,
 		.cluster = cluster,
-		.who = who(command),
+		.who = t->who,
 		.open_host = open_host,
 		.open_arg = t,
 		.progress = on_progress,

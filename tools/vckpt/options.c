@@ -10,12 +10,17 @@
 
 const char *argp_program_bug_address = NULL;
 
-enum { OPT_STORE = 0x100, OPT_SOCKET, OPT_JSON };
+enum { OPT_STORE = 0x100, OPT_SOCKET, OPT_LAUNCHER, OPT_JSON };
+
+/* A password cannot be asked for: there may be many hosts at once. */
+#define DEFAULT_LAUNCHER "ssh -oBatchMode=yes {host} vckptd --stdio"
 
 static const struct argp_option options[] = {
 	{"store", OPT_STORE, "DIR", 0, "where checkpoints live (VCKPT_STORE; /var/lib/vckpt)", 90},
 	{"socket", OPT_SOCKET, "PATH", 0, "vckptd's socket (VCKPT_SOCKET; /run/vckpt/vckptd.sock)",
 	 90},
+	{"launcher", OPT_LAUNCHER, "COMMAND", 0,
+	 "how another host is reached (VCKPT_LAUNCHER; " DEFAULT_LAUNCHER ")", 90},
 	{"json", OPT_JSON, 0, 0, "print JSON", 90},
 	{"quiet", 'q', 0, 0, "print errors only, no progress", 90},
 	{"verbose", 'v', 0, 0, "say what is done; twice: in detail", 90},
@@ -38,6 +43,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		t->store = setting("VCKPT_STORE", "/var/lib/vckpt");
 		t->socket = setting("VCKPT_SOCKET", "/run/vckpt/vckptd.sock");
 		t->daemon = setting("VCKPT_DAEMON", SBINDIR "/vckptd");
+		t->launcher = setting("VCKPT_LAUNCHER", DEFAULT_LAUNCHER);
 		t->log = (struct vckpt_log){VCKPT_WARN, vckpt_log_stderr, NULL};
 		return 0;
 	case OPT_STORE:
@@ -45,6 +51,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_SOCKET:
 		t->socket = arg;
+		return 0;
+	case OPT_LAUNCHER:
+		t->launcher = arg;
 		return 0;
 	case OPT_JSON:
 		t->json = true;

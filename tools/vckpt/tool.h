@@ -19,8 +19,9 @@ struct tool_progress;
 
 /* What every command can be told. */
 struct tool {
-	const char *store, *socket,
-		*daemon; /* folders and programs, see options.c for the defaults */
+	const char *store, *socket, *daemon,
+		*launcher; /* folders and programs, see options.c for the defaults */
+	char who[128];     /* who asks, once there is a context */
 	bool json, quiet;
 	int verbose;
 	struct vckpt_log log;

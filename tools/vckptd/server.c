@@ -17,7 +17,7 @@ struct session {
 	struct server *server;
 	struct session *next;
 	int fd;
-	struct event *in, *out, *host_event;
+	struct event *in, *out, *host_event, *silence;
 	struct vckpt_frame_reader reader;
 	struct vckpt_buf outbox;
 	struct vckpt_host *host; /* NULL before HELLO, and for who is refused */
@@ -41,6 +41,8 @@ static void end(struct session *c)
 	*at = c->next;
 	if (c->host_event)
 		event_free(c->host_event);
+	if (c->silence)
+		event_free(c->silence);
 	if (c->in)
 		event_free(c->in);
 	if (c->out)
@@ -200,13 +202,64 @@ static int take_request(struct session *c, const struct vckpt_frame *f, struct v
 	return 0;
 }
 
+static unsigned silence_ms(const struct server *s)
+{
+	return s->config.silence_ms ? s->config.silence_ms : VCKPT_HOST_SILENCE_S * 1000;
+}
+
+/* A network that is cut tells nobody, so guests would stand still for as long as TCP hopes. */
+static void on_silence(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *c = arg;
+
+	(void)fd;
+	(void)what;
+	vckpt_log(c->server->config.log, VCKPT_WARN, "vckptd",
+		  "%s: nothing was heard for %u ms; its session is ended", c->peer,
+		  silence_ms(c->server));
+	end(c);
+}
+
+static void wait_for_more(struct session *c)
+{
+	unsigned ms = silence_ms(c->server);
+	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	event_add(c->silence, &tv);
+}
+
+static int take_ping(struct session *c, const struct vckpt_frame *f, struct vckpt_error *err)
+{
+	struct vckpt_host_ping ping;
+
+	if (f->version != c->version)
+		return vckpt_fail(err, VCKPT_EPEER, "a ping of version %u", f->version);
+	if (vckpt_decode(&vckpt_host_ping_type, &ping, c->version, f->payload, f->len, err) < 0)
+		return -1;
+	if (!c->silence)
+		c->silence = evtimer_new(c->server->config.base, on_silence, c);
+	if (!c->silence)
+		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory to watch over a session");
+	return vckpt_frame_put(&c->outbox, VCKPT_HOST_PING, (uint16_t)c->version, 0,
+			       &vckpt_host_ping_type, &ping, err);
+}
+
+static int take_frame(struct session *c, const struct vckpt_frame *f, struct vckpt_error *err)
+{
+	if (!c->host)
+		return take_hello(c, f, err);
+	if (f->type == VCKPT_HOST_PING && c->version >= 2)
+		return take_ping(c, f, err);
+	return take_request(c, f, err);
+}
+
 static int take_frames(struct session *c, struct vckpt_error *err)
 {
 	struct vckpt_frame f;
 	int n = 0;
 
 	while (!c->closing && (n = vckpt_frame_next(&c->reader, &f, err)) > 0)
-		if ((c->host ? take_request(c, &f, err) : take_hello(c, &f, err)) < 0)
+		if (take_frame(c, &f, err) < 0)
 			return -1;
 	return n;
 }
@@ -231,6 +284,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		end(c);
 		return;
 	}
+	if (c->silence)
+		wait_for_more(c);
 	if (c->closing)
 		event_del(c->in);
 	flush(c);

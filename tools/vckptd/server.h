@@ -20,6 +20,7 @@ struct server_config {
 	const struct vckpt_log *log;
 	const char *host_name; /* for WELCOME */
 	const char *release;
+	unsigned silence_ms; /* that ends a session which pings; 0: VCKPT_HOST_SILENCE_S */
 	/* Makes the host of a new session; `who` is what the peer says of itself and what is known.
 	 */
 	int (*open)(void *arg, const char *who, struct vckpt_host **host, struct vckpt_error *err);

@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -26,8 +27,13 @@ struct remote {
 	struct vckpt_host host;
 	int in, out, poll; /* `out` may be `in`; poll: an epoll of both */
 	pid_t child;       /* 0: none */
+	int complaints;    /* the child's stderr, -1 */
+	char said[320];    /* the last of it */
 	unsigned version;  /* 0: no WELCOME yet */
-	bool want_out;
+	bool want_out, ended;
+	int pulse;      /* timer of pings, -1: none are sent */
+	uint32_t pings; /* sent */
+	uint64_t asked; /* when the first of those not answered was sent, 0 all are */
 	struct vckpt_frame_reader reader;
 	struct vckpt_buf outbox;
 	struct vckpt_buf held; /* requests from before WELCOME: u32 length, bytes */
@@ -38,13 +44,63 @@ static struct remote *remote_of(struct vckpt_host *h)
 	return (struct remote *)h;
 }
 
+/* Keeps the end of what the launcher says, for the sentence about its failure.  False: no more
+ * comes.
+ */
+static bool hear_complaints(struct remote *r)
+{
+	char room[512];
+	ssize_t n = read(r->complaints, room, sizeof(room));
+	size_t used = strlen(r->said), keep;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return true;
+	if (n <= 0) {
+		vckpt_close_fd(&r->complaints);
+		return false;
+	}
+	if ((size_t)n >= sizeof(r->said)) {
+		memcpy(r->said, room + n - (sizeof(r->said) - 1), sizeof(r->said) - 1);
+		used = sizeof(r->said) - 1;
+	} else {
+		keep = sizeof(r->said) - 1 - (size_t)n;
+		if (used > keep)
+			memmove(r->said, r->said + used - keep, keep);
+		used = used > keep ? keep : used;
+		memcpy(r->said + used, room, (size_t)n);
+		used += (size_t)n;
+	}
+	r->said[used] = '\0';
+	for (char *p = r->said; *p; p++)
+		if ((unsigned char)*p < ' ')
+			*p = ' ';
+	return true;
+}
+
+/* Why a launcher fails it says just before or behind the end of the stream. */
+static void hear_last_words(struct remote *r)
+{
+	struct pollfd p = {.events = POLLIN};
+
+	while ((p.fd = r->complaints) >= 0 && poll(&p, 1, 300) > 0 && hear_complaints(r))
+		;
+}
+
 static int gone(struct remote *r, struct vckpt_error *err)
 {
+	r->ended = true;
+	hear_last_words(r);
+	if (!r->version)
+		return vckpt_fail(
+			err, VCKPT_EPEER,
+			"host %s: no vckptd answers there%s%s; see that the launcher works "
+			"(--launcher) and vckptd is installed there",
+			r->host.name, r->said[0] ? ": " : "", r->said);
 	return vckpt_fail(
 		err, VCKPT_EPEER,
-		"host %s: the connection to its vckptd has ended; what was under way there "
+		"host %s: the connection to its vckptd has ended%s%s; what was under way there "
 		"is undone by it",
-		r->host.name);
+		r->host.name, r->said[0] ? ": " : "", r->said);
 }
 
 /* Lets poll() on our descriptor wait for room exactly while something waits to be written. */
@@ -149,6 +205,43 @@ static int ready_fd(struct vckpt_host *h)
 	return remote_of(h)->poll;
 }
 
+/* Both sides of a cut network would wait for good otherwise. */
+static int start_pulse(struct remote *r, struct vckpt_error *err)
+{
+	const struct itimerspec every = {{VCKPT_HOST_PING_S, 0}, {0, 1}};
+	struct epoll_event e = {.events = EPOLLIN};
+
+	r->pulse = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	e.data.fd = r->pulse;
+	if (r->pulse < 0 || timerfd_settime(r->pulse, 0, &every, NULL) < 0 ||
+	    epoll_ctl(r->poll, EPOLL_CTL_ADD, r->pulse, &e) < 0)
+		return vckpt_fail_errno(err, "host %s: cannot watch over its stream", r->host.name);
+	return 0;
+}
+
+static int beat(struct remote *r, struct vckpt_error *err)
+{
+	struct vckpt_host_ping ping = {.count = r->pings + 1};
+	uint64_t ticks, now = vckpt_now();
+
+	if (r->pulse < 0 || read(r->pulse, &ticks, sizeof(ticks)) < 0)
+		return 0;
+	if (r->asked && now - r->asked > VCKPT_HOST_SILENCE_S * VCKPT_S) {
+		r->ended = true;
+		return vckpt_fail(err, VCKPT_EPEER,
+				  "host %s: nothing was heard from its vckptd for %d s; what was "
+				  "under way there is undone by it",
+				  r->host.name, VCKPT_HOST_SILENCE_S);
+	}
+	if (!r->asked)
+		r->asked = now;
+	r->pings++;
+	if (vckpt_frame_put(&r->outbox, VCKPT_HOST_PING, (uint16_t)r->version, 0,
+			    &vckpt_host_ping_type, &ping, err) < 0)
+		return -1;
+	return flush(r, err);
+}
+
 static int take_welcome(struct remote *r, const struct vckpt_frame *f, struct vckpt_error *err)
 {
 	struct vckpt_host_welcome w;
@@ -166,6 +259,8 @@ static int take_welcome(struct remote *r, const struct vckpt_frame *f, struct vc
 		return vckpt_fail(err, VCKPT_EPEER, "host %s: its vckptd %s speaks version %u",
 				  r->host.name, w.release, w.version);
 	r->version = w.version;
+	if (r->child && r->version >= 2 && start_pulse(r, err) < 0)
+		return -1;
 	return put_held(r, err);
 }
 
@@ -176,6 +271,8 @@ static int take_frame(struct remote *r, const struct vckpt_frame *f, vckpt_host_
 
 	if (!r->version)
 		return take_welcome(r, f, err);
+	if (f->type == VCKPT_HOST_PING && r->version >= 2)
+		return 0;
 	if (f->type != VCKPT_HOST_EVENT || f->version != r->version)
 		return vckpt_fail(err, VCKPT_EPEER, "host %s: a frame of type %u, version %u",
 				  r->host.name, f->type, f->version);
@@ -210,6 +307,7 @@ static int read_some(struct remote *r, struct vckpt_error *err)
 		return 0;
 	if (n <= 0)
 		return gone(r, err);
+	r->asked = 0;
 	return vckpt_frame_feed(&r->reader, room, (size_t)n, err) < 0 ? -1 : 1;
 }
 
@@ -225,7 +323,9 @@ static int dispatch(struct vckpt_host *h, vckpt_host_event_cb *cb, void *arg,
 	while ((n = read_some(r, err)) > 0)
 		if (take_frames(r, cb, arg, err) < 0)
 			return -1;
-	return n;
+	if (r->complaints >= 0)
+		hear_complaints(r);
+	return n < 0 ? n : beat(r, err);
 }
 
 int vckpt_remote_wait(struct vckpt_host *h, uint64_t timeout_ns, struct vckpt_error *err)
@@ -242,6 +342,8 @@ int vckpt_remote_wait(struct vckpt_host *h, uint64_t timeout_ns, struct vckpt_er
 					  r->host.name);
 		if (poll(&p, 1, (int)((deadline - now) / VCKPT_MS) + 1) <= 0)
 			continue;
+		if (r->complaints >= 0)
+			hear_complaints(r);
 		if (flush(r, err) < 0 || read_some(r, err) < 0 ||
 		    take_frames(r, NULL, NULL, err) < 0)
 			return -1;
@@ -269,7 +371,10 @@ static void close_remote(struct vckpt_host *h)
 		close(r->out);
 	vckpt_close_fd(&r->in);
 	vckpt_close_fd(&r->poll);
-	if (r->child && !reap(r->child, END_PATIENCE)) {
+	vckpt_close_fd(&r->pulse);
+	vckpt_close_fd(&r->complaints);
+	/* One that does not answer is not waited for: what it passes on arrives nowhere. */
+	if (r->child && !reap(r->child, r->version && !r->ended ? END_PATIENCE : 0)) {
 		kill(r->child, SIGTERM);
 		if (!reap(r->child, KILL_PATIENCE)) {
 			kill(r->child, SIGKILL);
@@ -320,6 +425,7 @@ int vckpt_remote_new(int fd_in, int fd_out, const char *name, const char *who,
 	snprintf(r->host.name, sizeof(r->host.name), "%s", name);
 	r->in = fd_in;
 	r->out = fd_out;
+	r->pulse = r->complaints = -1;
 	vckpt_frame_reader_init(&r->reader, VCKPT_HOST_FRAME_MAX, true);
 	r->poll = epoll_create1(EPOLL_CLOEXEC);
 	if (r->poll < 0 || epoll_ctl(r->poll, EPOLL_CTL_ADD, fd_in, &e) < 0 ||
@@ -337,17 +443,35 @@ int vckpt_remote_new(int fd_in, int fd_out, const char *name, const char *who,
 	return 0;
 }
 
+static int listen_to_child(struct remote *r, int fd, struct vckpt_error *err)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
+
+	r->complaints = fd;
+	if (epoll_ctl(r->poll, EPOLL_CTL_ADD, fd, &e) == 0)
+		return 0;
+	vckpt_fail_errno(err, "host %s: cannot watch its launcher", r->host.name);
+	close_remote(&r->host);
+	return -1;
+}
+
 int vckpt_remote_launch(char *const argv[], const char *name, const char *who,
 			struct vckpt_host **host, struct vckpt_error *err)
 {
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t attr;
 	sigset_t none, pipe;
-	int sv[2], rc;
+	int sv[2], said[2], rc;
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
 		return vckpt_fail_errno(err, "host %s: cannot make a stream", name);
+	if (pipe2(said, O_CLOEXEC | O_NONBLOCK) < 0) {
+		vckpt_fail_errno(err, "host %s: cannot make a pipe", name);
+		close(sv[0]);
+		close(sv[1]);
+		return -1;
+	}
 	sigemptyset(&none);
 	sigemptyset(&pipe);
 	sigaddset(&pipe, SIGPIPE);
@@ -361,22 +485,26 @@ int vckpt_remote_launch(char *const argv[], const char *name, const char *who,
 	posix_spawn_file_actions_init(&fa);
 	posix_spawn_file_actions_adddup2(&fa, sv[1], 0);
 	posix_spawn_file_actions_adddup2(&fa, sv[1], 1);
+	posix_spawn_file_actions_adddup2(&fa, said[1], 2);
 	rc = posix_spawnp(&pid, argv[0], &fa, &attr, argv, environ);
 	posix_spawn_file_actions_destroy(&fa);
 	posix_spawnattr_destroy(&attr);
 	close(sv[1]);
+	close(said[1]);
 	if (rc) {
 		close(sv[0]);
+		close(said[0]);
 		errno = rc;
 		return vckpt_fail_errno(err, "host %s: cannot start %s", name, argv[0]);
 	}
 	if (vckpt_remote_new(sv[0], sv[0], name, who, host, err) < 0) {
+		close(said[0]);
 		kill(pid, SIGTERM);
 		waitpid(pid, NULL, 0);
 		return -1;
 	}
 	remote_of(*host)->child = pid;
-	return 0;
+	return listen_to_child(remote_of(*host), said[0], err);
 }
 
 int vckpt_unix_connect(const char *path, int *fd, struct vckpt_error *err)

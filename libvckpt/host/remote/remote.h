@@ -10,6 +10,7 @@
 #ifndef VCKPT_HOST_REMOTE_REMOTE_H
 #define VCKPT_HOST_REMOTE_REMOTE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -20,15 +21,32 @@
 int vckpt_remote_new(int fd_in, int fd_out, const char *name, const char *who,
 		     struct vckpt_host **host, struct vckpt_error *err);
 
-/* Starts argv (argv[0] found by PATH) with a stream as its stdin and stdout and its stderr ours:
- * {"ssh", "n17", "vckptd", "--stdio", NULL}.  The child ends with close(), which then may block up
- * to some seconds and kills what does not end by itself. */
+/* Starts argv (argv[0] found by PATH) with a stream as its stdin and stdout:
+ * {"ssh", "n17", "vckptd", "--stdio", NULL}.  What it says on its stderr is told when the stream
+ * ends.  Does not wait for the other side.  Both sides end when nothing was heard from the other
+ * for VCKPT_HOST_SILENCE_S, if the other speaks version 2.  The child ends with close(), which then
+ * may block up to some seconds and kills what does not end by itself. */
 int vckpt_remote_launch(char *const argv[], const char *name, const char *who,
 			struct vckpt_host **host, struct vckpt_error *err);
 
 /* Blocks until the other side has taken us, at most `timeout_ns`; the text of its refusal
  * otherwise. Events that come meanwhile stay for dispatch(). */
 int vckpt_remote_wait(struct vckpt_host *host, uint64_t timeout_ns, struct vckpt_error *err);
+
+/* launcher.c.  A template is a command line without quotes, its words parted by blanks, with {host}
+ * in at least one of them: "ssh {host} vckptd --stdio".  VCKPT_EUSAGE for any other, and for a name
+ * that a launcher could misread. */
+int vckpt_remote_command(const char *template, const char *name, char ***argv,
+			 struct vckpt_error *err);
+void vckpt_remote_free_command(char **argv); /* NULL is fine */
+int vckpt_remote_check_name(const char *name, struct vckpt_error *err);
+
+/* vckpt_remote_launch() of a template. */
+int vckpt_remote_elsewhere(const char *template, const char *name, const char *who,
+			   struct vckpt_host **host, struct vckpt_error *err);
+
+/* "" or "localhost" or this machine's own name, with or without its domain. */
+bool vckpt_remote_is_here(const char *name);
 
 /* A connected stream to the vckptd behind socket `path` of this machine; starts `vckptd` (found by
  * PATH if it has no slash) with --daemon --socket path where none runs.  Several may do so at once:
