@@ -251,6 +251,13 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- actions out ---- */
 
+/* A folder of that name may be another store elsewhere. */
+static void name_store(const struct vckpt_coordinator *c, struct vckpt_host_request *req)
+{
+	snprintf(req->store, sizeof(req->store), "%s", c->ctx->store);
+	snprintf(req->store_uuid, sizeof(req->store_uuid), "%s", vckpt_store_uuid(c->store));
+}
+
 static void submit(struct vckpt_coordinator *c, const struct vckpt_action *a)
 {
 	struct vckpt_host_request req;
@@ -270,7 +277,7 @@ static void submit(struct vckpt_coordinator *c, const struct vckpt_action *a)
 			req.peers = s->peers;
 	}
 	if (a->op == VCKPT_OP_OPEN)
-		snprintf(req.store, sizeof(req.store), "%s", c->ctx->store);
+		name_store(c, &req);
 	if (l->error.code == VCKPT_OK && l->host->ops->submit(l->host, &req, &why) == 0)
 		return;
 	hang_up(l, &why);

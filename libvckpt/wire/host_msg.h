@@ -110,6 +110,7 @@ struct vckpt_host_request {
 	char attempt[40]; /* PREPARE..: the coordinator's lease id, names the attempt in the store
 			   */
 	struct vckpt_list peers; /* HOLD, WAKE: struct vckpt_agent_peer */
+	char store_uuid[37];     /* since 2.  OPEN: of the store that is meant, "" any */
 };
 
 struct vckpt_host_event {

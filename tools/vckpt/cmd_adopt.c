@@ -2,7 +2,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "host/remote/remote.h"
 #include "store/store.h"
 #include "tool.h"
 
@@ -46,12 +48,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp argp = {options,
 				 parse,
-				 "CLUSTER [GUEST=]DOMAIN...",
+				 "CLUSTER [GUEST=][HOST:]DOMAIN...",
 				 "Makes libvirt domains the guests of a cluster: writes the "
 				 "cluster's definition into the store, "
 				 "adds the channel org.vckpt.0 where a domain lacks one, and takes "
 				 "autostart away.  GUEST is the "
-				 "name in the cluster if it is to differ from the domain's.",
+				 "name in the cluster if it is to differ from the domain's, HOST "
+				 "where the domain is if that is another machine.",
 				 NULL,
 				 NULL,
 				 NULL};
@@ -66,8 +69,9 @@ static void print(const json_t *report)
 		const json_t *told = json_object_get(guest, "changes");
 		char mem[16];
 
-		printf("  %s: domain %s, %s\n", tool_string(guest, "guest"),
-		       tool_string(guest, "domain"), tool_bytes(mem, tool_number(guest, "memory")));
+		printf("  %s: domain %s%s%s, %s\n", tool_string(guest, "guest"),
+		       tool_string(guest, "domain"), *tool_string(guest, "host") ? " on " : "",
+		       tool_string(guest, "host"), tool_bytes(mem, tool_number(guest, "memory")));
 		json_array_foreach (json_object_get(told, "changed"), k, line)
 			printf("    %s\n", json_string_value(line));
 		json_array_foreach (json_object_get(told, "notes"), k, line)
@@ -93,6 +97,47 @@ static void warn(const json_t *report)
 				tool_string(problem, "text"), tool_string(problem, "cure"));
 }
 
+/* [GUEST=][HOST:]DOMAIN, taken apart in place. */
+static void take_word(char *word, struct vckpt_adopt_guest *g)
+{
+	char *equals = strchr(word, '='), *colon;
+
+	if (equals) {
+		*equals = '\0';
+		g->guest = word;
+		word = equals + 1;
+	}
+	colon = strchr(word, ':');
+	if (colon) {
+		*colon = '\0';
+		g->host = word;
+		word = colon + 1;
+	}
+	g->domain = word;
+}
+
+/* "This machine" means another one wherever it is read: in a cluster of several hosts each has a
+ * name. */
+static int name_hosts(struct vckpt_adopt_guest *guests, int n, struct vckpt_error *err)
+{
+	static char own[256];
+	bool any = false;
+
+	for (int i = 0; i < n; i++)
+		any = any || (guests[i].host && *guests[i].host);
+	if (!any)
+		return 0;
+	if (gethostname(own, sizeof(own) - 1) < 0)
+		return vckpt_fail_errno(err, "cannot tell the name of this machine");
+	for (int i = 0; i < n; i++) {
+		if (!guests[i].host || !*guests[i].host || strcmp(guests[i].host, "localhost") == 0)
+			guests[i].host = own;
+		if (vckpt_remote_check_name(guests[i].host, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int run(struct tool *t, int argc, char **argv)
 {
 	struct vckpt_error err = VCKPT_ERROR_NONE;
@@ -106,16 +151,11 @@ static int run(struct tool *t, int argc, char **argv)
 	guests = calloc((size_t)o.n, sizeof(*guests));
 	if (!guests)
 		return VCKPT_ESYSTEM;
-	for (int i = 0; i < o.n; i++) {
-		char *equals = strchr(o.domains[i], '=');
-
-		guests[i].domain = equals ? equals + 1 : o.domains[i];
-		if (equals) {
-			*equals = '\0';
-			guests[i].guest = o.domains[i];
-		}
-	}
-	rc = vckpt_store_init(t->store, &err);
+	for (int i = 0; i < o.n; i++)
+		take_word(o.domains[i], &guests[i]);
+	rc = name_hosts(guests, o.n, &err);
+	if (rc == 0)
+		rc = vckpt_store_init(t->store, &err);
 	if (rc == 0)
 		rc = tool_context(t, "adopt", o.cluster, &ctx, &err);
 	if (rc == 0)

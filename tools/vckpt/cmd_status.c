@@ -15,8 +15,9 @@ static void print_status(const json_t *s)
 		printf("no checkpoint yet");
 	printf(json_is_object(busy) ? ", busy: %s\n" : "\n", tool_string(busy, "who"));
 	json_array_foreach (json_object_get(s, "guests"), i, guest)
-		printf("  %-16s %-10s %s\n", tool_string(guest, "guest"),
-		       tool_string(guest, "state"), tool_string(guest, "error"));
+		printf("  %-16s %-10s %-12s %s\n", tool_string(guest, "guest"),
+		       tool_string(guest, "state"), tool_string(guest, "host"),
+		       tool_string(guest, "error"));
 }
 
 static const struct argp status_argp = {

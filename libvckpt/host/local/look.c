@@ -28,6 +28,13 @@ int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_requ
 	store = vckpt_store_open(req->store, err);
 	if (!store)
 		return vckpt_error_prefix(err, "host %s", s->host.name);
+	if (req->store_uuid[0] && strcmp(req->store_uuid, vckpt_store_uuid(store)) != 0) {
+		vckpt_store_close(store);
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "host %s: %s is another store there; have all hosts see the same "
+				  "folder under this name",
+				  s->host.name, req->store);
+	}
 	/* Whoever had it may have ended a moment ago. */
 	if (vckpt_claim_take(s, VCKPT_CLAIM_CLUSTER, req->cluster, VCKPT_S / 2, err) < 0) {
 		vckpt_store_close(store);

@@ -1,0 +1,65 @@
+# shellcheck shell=bash
+# hosts.sh: jobs over several hosts, on top of vckpt.sh.  vckpt runs in none of them and reaches each by a launcher.
+# shellcheck source=tests/real/vckpt.sh
+. "$(dirname "${BASH_SOURCE[0]}")/vckpt.sh"
+export VCKPT_LAUNCHER="$lab exec {host} $VCKPT_BUILD/run vckptd --stdio"
+export VCKPT_SOCKET=$TEST_DIR/nobody.sock
+
+# vckpt ARGUMENTS: on a machine that is no host of the cluster.
+vckpt()
+{
+	"$VCKPT_BUILD/run" vckpt "$@"
+}
+
+# hosts_start N_HOSTS: lab, cluster "heat" of n1 and n2 on the hosts h1 and h2, and the job with two ranks in each.
+hosts_start()
+{
+	lab_start 2 "$1"
+	for ((i = 1; i <= 2; i++)); do
+		[ "$1" -ge $i ] || give_up "two hosts at least"
+	done
+	expect_ok "domains of two hosts are adopted" vckpt adopt heat h1:n1 h2:n2
+	job_start "--host n1:2,n2:2 heat2d $(heat_args)"
+	job_wait_step 80 || give_up "the job does not start: $(job_output)"
+}
+
+# state HOST GUEST: libvirt's word, or nothing if that host knows no such domain.
+state()
+{
+	"$lab" exec "$1" virsh domstate "$2" 2>/dev/null | head -n 1
+}
+
+is_on()
+{
+	[ "$(state "$1" "$2")" = running ]
+}
+
+# only_on GUEST HOST: it runs there and nowhere else.
+only_on()
+{
+	local h
+	for h in "$LAB_DIR"/hosts/h*; do
+		h=${h##*/}
+		if [ "$h" = "$2" ]; then
+			is_on "$h" "$1" || return 1
+		else
+			case $(state "$h" "$1") in '' | 'shut off') ;; *) return 1 ;; esac
+		fi
+	done
+}
+
+# where GUEST HOST...: kills what runs of these guests on these hosts, as their failure would.
+kill_on()
+{
+	local h=$1 g
+	shift
+	for g in "$@"; do
+		"$lab" exec "$h" sh -c "kill -KILL \$(cat /run/libvirt/qemu/$g.pid)" 2>/dev/null
+		wait_until 20 is_off "$h" "$g" || give_up "$g on $h does not die"
+	done
+}
+
+is_off()
+{
+	case $(state "$1" "$2") in '' | 'shut off') ;; *) return 1 ;; esac
+}
