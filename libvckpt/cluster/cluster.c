@@ -130,6 +130,7 @@ int vckpt_cluster_checkpoint(const struct vckpt_cluster_ctx *ctx,
 	result->epoch = o.epoch;
 	result->incarnation = o.incarnation;
 	result->record = vckpt_record_of_epoch(&s.c, &e, opt->why, k.began_wall);
+	vckpt_record_deed(&s.c, "checkpoint", result->record);
 	vckpt_epoch_machine_clear(&e);
 	return rc;
 }
@@ -225,6 +226,7 @@ int vckpt_cluster_restart(const struct vckpt_cluster_ctx *ctx, uint64_t epoch,
 	result->epoch = epoch;
 	result->incarnation = r.marked ? spec.incarnation : spec.incarnation - 1;
 	result->record = vckpt_record_of_restart(&s.c, &r, began_wall);
+	vckpt_record_deed(&s.c, "restart", result->record);
 	vckpt_restart_machine_clear(&r);
 	return rc;
 }

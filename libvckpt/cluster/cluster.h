@@ -102,8 +102,9 @@ struct vckpt_checkpoint_options {
  * "qemu" | "coordinator", "phases": [{"phase", "begin_ns", "end_ns"}]         since the epoch's
  * start "phases_ms": {"prepare", "quiet", "stop", "device state", "run", "release", "stream",
  * "commit"} "loud": [{"guest", "pid", "rank", "peer", "bytes", "what"}] "guests": [{"guest",
- * "domain", "host", "engine", "paused_ms", "prepare": {...}, "hold": {...}, "release": {...},
- * "receipt": {...}}]     the hosts' own details; tcp counters in "prepare" and "release" "notes":
+ * "domain", "host", "engine", "paused_ms", "steps": as "phases", its own part of each, "prepare":
+ * {...}, "hold": {...}, "release": {...}, "receipt": {...}}]     the hosts' own details; tcp
+ * counters in "prepare" and "release" "notes":
  * ["..."]
  */
 struct vckpt_checkpoint_result {

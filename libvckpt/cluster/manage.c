@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "cluster/record.h"
 #include "cluster/session.h"
 #include "store/catalogue.h"
 
@@ -181,14 +183,33 @@ int vckpt_cluster_adopt(const struct vckpt_cluster_ctx *ctx, const struct vckpt_
 
 /* ---- kill ---- */
 
+static void note_kill(const struct vckpt_coordinator *c, json_t *guests,
+		      const struct vckpt_error *error, uint64_t began)
+{
+	json_t *r = json_pack("{s:s,s:s,s:s,s:I,s:O}", "cluster", c->cluster, "state",
+			      error ? "failed" : "killed", "who", c->ctx->who ? c->ctx->who : "",
+			      "began", (json_int_t)began, "guests", guests);
+
+	if (error)
+		json_object_set_new(r, "error",
+				    json_pack("{s:s,s:s}", "code", vckpt_code_name(error->code),
+					      "text", error->text));
+	vckpt_record_deed(c, "kill", r);
+	json_decref(r);
+}
+
 int vckpt_cluster_kill(const struct vckpt_cluster_ctx *ctx, json_t **report,
 		       struct vckpt_error *err)
 {
 	vckpt_auto(vckpt_session_end) struct vckpt_cluster_session s = {0};
 	struct vckpt_ask_machine q = {0};
+	uint64_t began = vckpt_wallclock();
+	struct vckpt_error own;
 	json_t *list;
 	int rc;
 
+	if (!err)
+		err = &own;
 	if (vckpt_session_begin(&s, ctx, "kill", VCKPT_WITH_LEASE | VCKPT_ANY_HOSTS, err) < 0)
 		return -1;
 	rc = vckpt_session_ask(&s, false, VCKPT_OP_DESTROY, patience(), &q, err);
@@ -203,6 +224,7 @@ int vckpt_cluster_kill(const struct vckpt_cluster_ctx *ctx, json_t **report,
 		json_object_set_new(o, "text", json_string(q.answers[i].error.text));
 		json_array_append_new(list, o);
 	}
+	note_kill(&s.c, list, rc < 0 ? err : NULL, began);
 	if (report)
 		*report = json_pack("{s:s,s:O}", "cluster", s.c.cluster, "guests", list);
 	json_decref(list);

@@ -6,15 +6,32 @@
 
 #include "base/clock.h"
 #include "store/catalogue.h"
+#include "store/history.h"
 
 static json_t *ms(uint64_t ns)
 {
 	return json_real((double)ns / 1e6);
 }
 
+/* `names` has the name of each of the n steps. */
+static json_t *steps(const struct vckpt_phase *names, const struct vckpt_phase *step, unsigned n,
+		     uint64_t now)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < n; i++)
+		if (step[i].begun)
+			json_array_append_new(
+				list,
+				json_pack("{s:s,s:I,s:I}", "phase", names[i].name, "begin_ns",
+					  (json_int_t)step[i].begin_ns, "end_ns",
+					  (json_int_t)(step[i].ended ? step[i].end_ns : now)));
+	return list;
+}
+
 static void add_phases(json_t *record, const struct vckpt_machine *m)
 {
-	json_t *list = json_array(), *sums = json_object();
+	json_t *sums = json_object();
 
 	for (unsigned i = 0; i < m->n_phases; i++) {
 		const struct vckpt_phase *p = &m->phases[i];
@@ -22,12 +39,10 @@ static void add_phases(json_t *record, const struct vckpt_machine *m)
 
 		if (!p->begun)
 			continue;
-		json_array_append_new(list, json_pack("{s:s,s:I,s:I}", "phase", p->name, "begin_ns",
-						      (json_int_t)p->begin_ns, "end_ns",
-						      (json_int_t)end));
 		json_object_set_new(sums, p->name, ms(end - p->begin_ns));
 	}
-	json_object_set_new(record, "phases", list);
+	json_object_set_new(record, "phases",
+			    steps(m->phases, m->phases, m->n_phases, m->now - m->began));
 	json_object_set_new(record, "phases_ms", sums);
 	json_object_set_new(record, "total_ms", ms(m->now - m->began));
 	json_object_set(record, "notes", m->notes);
@@ -102,6 +117,9 @@ static json_t *epoch_guests(const struct vckpt_coordinator *c, const struct vckp
 		json_object_set_new(o, "engine", json_string(g->engine));
 		if (g->stop_ns && g->run_ns >= g->stop_ns)
 			json_object_set_new(o, "paused_ms", ms(g->run_ns - g->stop_ns));
+		json_object_set_new(
+			o, "steps",
+			steps(e->m.phases, g->steps, VCKPT_EPOCH_PHASES, e->m.now - e->m.began));
 		set_detail(o, "prepare", g->prepare);
 		set_detail(o, "hold", g->hold);
 		set_detail(o, "release", g->release);
@@ -178,6 +196,20 @@ json_t *vckpt_record_of_restart(const struct vckpt_coordinator *c,
 	add_phases(o, &r->m);
 	add_error(o, &r->m);
 	return o;
+}
+
+void vckpt_record_deed(const struct vckpt_coordinator *c, const char *action, json_t *record)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	json_t *deed;
+
+	if (!c->lease || !record)
+		return;
+	deed = json_pack("{s:s,s:O}", "action", action, "record", record);
+	if (!deed || vckpt_history_add(c->lease, deed, &err) < 0)
+		vckpt_log(c->ctx->log, VCKPT_WARN, "cluster", "%s: not in the history: %s", c->what,
+			  err.text);
+	json_decref(deed);
 }
 
 /* ---- the catalogue's entry ---- */

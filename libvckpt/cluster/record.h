@@ -17,4 +17,8 @@ json_t *vckpt_record_of_restart(const struct vckpt_coordinator *c,
 int vckpt_record_commit(const struct vckpt_coordinator *c, const struct vckpt_epoch_machine *e,
 			const char *why, uint64_t began_wall, struct vckpt_error *err);
 
+/* Writes what was done, and how it went, into the cluster's history, if this call has the lease.
+ * That it cannot be written is logged and changes nothing: what was done is done. */
+void vckpt_record_deed(const struct vckpt_coordinator *c, const char *action, json_t *record);
+
 #endif

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "cluster/cluster.h"
 #include "cluster/definition.h"
+#include "cluster/log.h"
 #include "host/null/null.h"
 #include "store/catalogue.h"
 #include "store/lease.h"
@@ -312,6 +313,18 @@ static void check_status(struct lab *l, const char *state, int incarnation, int 
 	json_decref(status);
 }
 
+static void check_deed(struct lab *l, size_t i, const char *action, const char *state)
+{
+	struct vckpt_store *store = vckpt_store_open(l->store, NULL);
+	json_t *log = vckpt_cluster_log(store, "heat", &l->err), *deed = json_array_get(log, i);
+
+	CU_ASSERT_STRING_EQUAL(text_at(deed, "action"), action);
+	CU_ASSERT_STRING_EQUAL(text_at(deed, "state"), state);
+	CU_ASSERT_STRING_EQUAL(text_at(deed, "who"), "test");
+	json_decref(log);
+	vckpt_store_close(store);
+}
+
 void test_run_life(void)
 {
 	struct vckpt_checkpoint_options opt = {.why = "to see", .codec = "lz4"};
@@ -339,6 +352,10 @@ void test_run_life(void)
 	CU_ASSERT_EQUAL(json_array_size(json_object_get(report, "guests")), 2);
 	json_decref(report);
 	check_status(&l, "off", 1, 2);
+	check_deed(&l, 1, "checkpoint", "committed");
+	check_deed(&l, 2, "restart", "failed"); /* refused beside running guests */
+	check_deed(&l, 3, "restart", "running");
+	check_deed(&l, 4, "kill", "killed");
 	restart(&l, 0, false, 0, 2);
 	CU_ASSERT_EQUAL_FATAL(vckpt_cluster_checkpoint(&l.ctx, NULL, &r, &l.err), 0);
 	CU_ASSERT_EQUAL(r.epoch, 3);
@@ -376,8 +393,10 @@ void test_run_failures(void)
 			memset(&l.err, 0, sizeof(l.err));
 			CU_ASSERT_EQUAL(vckpt_cluster_checkpoint(&l.ctx, &opt, &r, &l.err), -1);
 			CU_ASSERT_NOT_EQUAL(l.err.code, VCKPT_OK);
-			if (ops[i] != VCKPT_OP_OPEN)
+			if (ops[i] != VCKPT_OP_OPEN) {
 				CU_ASSERT_STRING_EQUAL(text_at(r.record, "state"), "failed");
+				check_deed(&l, 0, "checkpoint", "failed");
+			}
 			vckpt_checkpoint_result_clear(&r);
 			at_rest(&l);
 			CU_ASSERT_EQUAL(committed_epochs(&l), 0);

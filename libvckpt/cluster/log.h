@@ -1,0 +1,26 @@
+/*
+ * cluster/log.h: what was done to a cluster, from its store alone: no host is asked.
+ * Calls block on the store; json_t results are new references.
+ */
+#ifndef VCKPT_CLUSTER_LOG_H
+#define VCKPT_CLUSTER_LOG_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "store/store.h"
+
+/* Array, oldest first: {"cluster", "time_ns", "action": "checkpoint" | "restart" | "kill", "state":
+ * "committed" | "running" | "killed" | "failed" | "damaged", "epoch"?, "incarnation"?, "who",
+ * "why", "total_ms"?, "stall_ms"?, "error"?: text}.  Epochs committed before there were histories
+ * are in it; so is what a history cannot tell any more, as "damaged".  NULL on failure. */
+json_t *vckpt_cluster_log(const struct vckpt_store *store, const char *cluster,
+			  struct vckpt_error *err);
+
+/* The record of an epoch (cluster.h, vckpt_checkpoint_result), also of one that failed.  `epoch` 0:
+ * the newest committed one.  NULL on failure: VCKPT_ENOTFOUND. */
+json_t *vckpt_cluster_record(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
+			     struct vckpt_error *err);
+
+#endif
