@@ -59,6 +59,7 @@ static void ask_request(const struct vckpt_machine *m, const struct vckpt_action
 	memcpy(req->cluster, q->cluster, sizeof(req->cluster));
 	memcpy(req->attempt, q->attempt, sizeof(req->attempt));
 	req->incarnation = q->incarnation;
+	req->epoch = q->epoch;
 }
 
 static const struct vckpt_machine_ops ask_ops = {

@@ -19,6 +19,7 @@ struct vckpt_ask_machine {
 	uint16_t op;
 	uint64_t timeout_ns;
 	uint32_t incarnation;
+	uint64_t epoch; /* FIT */
 	char attempt[40];
 	struct vckpt_answer *answers;
 };

@@ -128,6 +128,15 @@ struct vckpt_restart_options {
 	bool destroy;       /* guests that still run are destroyed first */
 	const char *engine; /* "eager"; NULL or "": any */
 	struct vckpt_deadlines deadlines;
+	/* Where the guests are to be: HOST or GUEST=HOST (cluster/place.h); none: where they were.
+	 * Hosts are checked before anything is touched; one that fails before a guest is woken is
+	 * left out, and the restart goes on with the others. */
+	const char *const *on;
+	size_t n_on;
+	/* Hosts that are known to be off, which nobody else can see to: guests may have run there.
+	 */
+	const char *const *lost;
+	size_t n_lost;
 };
 
 /* record: "cluster", "epoch", "incarnation", "state": "running" | "failed", "error", "who",

@@ -106,12 +106,44 @@ void vckpt_coordinator_close(struct vckpt_coordinator *c)
 	memset(c, 0, sizeof(*c));
 }
 
+struct vckpt_link *vckpt_coordinator_add(struct vckpt_coordinator *c, const char *name)
+{
+	struct vckpt_link *more;
+
+	for (uint32_t i = 0; i < c->n_links; i++)
+		if (strcmp(c->links[i].name, name) == 0)
+			return &c->links[i];
+	more = realloc(c->links, (c->n_links + 1) * sizeof(*more));
+	if (!more)
+		return NULL;
+	c->links = more;
+	more += c->n_links++;
+	memset(more, 0, sizeof(*more));
+	more->c = c;
+	snprintf(more->name, sizeof(more->name), "%s", name);
+	return more;
+}
+
+void vckpt_coordinator_place(struct vckpt_coordinator *c, uint32_t slot,
+			     const struct vckpt_link *link)
+{
+	c->slots[slot].link = (uint32_t)(link - c->links);
+}
+
+void vckpt_coordinator_drop(struct vckpt_coordinator *c, struct vckpt_link *link,
+			    const struct vckpt_error *why)
+{
+	(void)c;
+	if (link->error.code == VCKPT_OK)
+		link->error = *why;
+	close_link(link);
+}
+
 int vckpt_coordinator_define(struct vckpt_coordinator *c, const struct vckpt_definition *def,
 			     struct vckpt_error *err)
 {
 	c->slots = calloc(def->n, sizeof(*c->slots));
-	c->links = calloc(def->n, sizeof(*c->links));
-	if (!c->slots || !c->links)
+	if (!c->slots)
 		return vckpt_fail_errno(err, "no memory for %u guests", def->n);
 	c->n_slots = def->n;
 	for (uint32_t i = 0; i < def->n; i++) {
@@ -120,15 +152,14 @@ int vckpt_coordinator_define(struct vckpt_coordinator *c, const struct vckpt_def
 
 		memcpy(s->guest, g->name, sizeof(s->guest));
 		memcpy(s->domain, g->domain, sizeof(s->domain));
-		while (s->link < c->n_links && strcmp(c->links[s->link].name, g->host) != 0)
-			s->link++;
-		if (s->link == c->n_links)
-			memcpy(c->links[c->n_links++].name, g->host, sizeof(g->host));
+		struct vckpt_link *link = vckpt_coordinator_add(c, g->host);
+
+		if (!link)
+			return vckpt_fail_errno(err, "no memory for %u guests", def->n);
+		vckpt_coordinator_place(c, i, link);
 		if (vckpt_definition_peers(def, i, &s->peers, err) < 0)
 			return -1;
 	}
-	for (uint32_t i = 0; i < c->n_links; i++)
-		c->links[i].c = c;
 	return 0;
 }
 
@@ -331,7 +362,9 @@ int vckpt_coordinator_connect(struct vckpt_coordinator *c, bool all, struct vckp
 		struct vckpt_link *l = &c->links[i];
 		struct vckpt_error why = VCKPT_ERROR_NONE;
 
-		if (ctx->open_host(ctx->open_arg, l->name, &l->host, &why) == 0) {
+		if (l->lost) {
+			vckpt_fail(&why, VCKPT_EPEER, "it was said to be off");
+		} else if (ctx->open_host(ctx->open_arg, l->name, &l->host, &why) == 0) {
 			l->event = event_new(c->base, l->host->ops->fd(l->host),
 					     EV_READ | EV_PERSIST, on_readable, l);
 			if (l->event)

@@ -25,6 +25,7 @@ struct vckpt_link {
 	char name[256];          /* as the definition has it, "" is this machine */
 	struct event *event;
 	struct vckpt_error error; /* why it is gone */
+	bool lost;                /* whoever asks says that it is off: not even tried */
 };
 
 struct vckpt_slot {
@@ -67,6 +68,16 @@ void vckpt_coordinator_close(struct vckpt_coordinator *c);
 /* Guests, neighbours and hosts from a definition. */
 int vckpt_coordinator_define(struct vckpt_coordinator *c, const struct vckpt_definition *def,
 			     struct vckpt_error *err);
+
+/* The link to the host of that name, made if there is none (not after connect()); NULL without
+ * memory. */
+struct vckpt_link *vckpt_coordinator_add(struct vckpt_coordinator *c, const char *name);
+/* Where guest `slot` is asked for from now on. */
+void vckpt_coordinator_place(struct vckpt_coordinator *c, uint32_t slot,
+			     const struct vckpt_link *link);
+/* Ends the session with a host that is given up: it undoes what is under way there. */
+void vckpt_coordinator_drop(struct vckpt_coordinator *c, struct vckpt_link *link,
+			    const struct vckpt_error *why);
 
 /* Takes the lease for `purpose`; run() renews it and gives up when it is lost. */
 int vckpt_coordinator_lease(struct vckpt_coordinator *c, const char *purpose,

@@ -228,6 +228,7 @@ static void restart_reply(struct vckpt_machine *m, uint32_t i, const struct vckp
 	case VCKPT_RESTART_RESTORING:
 		vckpt_machine_end(m, VCKPT_RPHASE_RESTORE);
 		r->state = VCKPT_RESTART_WAKING;
+		r->waking = true;
 		vckpt_machine_begin(m, VCKPT_RPHASE_WAKE);
 		for (uint32_t k = 0; k < m->n; k++)
 			ask(r, k, VCKPT_OP_WAKE);

@@ -61,6 +61,7 @@ struct vckpt_restart_machine {
 	enum vckpt_restart_state state;
 	struct vckpt_restart_guest *guests;
 	bool marked; /* the incarnation is durable */
+	bool waking; /* WAKE was asked: guests may run */
 };
 
 int vckpt_restart_machine_init(struct vckpt_restart_machine *r,

@@ -1,8 +1,10 @@
 #include "cluster/session.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 
@@ -67,12 +69,25 @@ static int open_all(struct vckpt_cluster_session *s, bool all, struct vckpt_erro
 	return rc;
 }
 
+static int add_hosts(struct vckpt_cluster_session *s, struct vckpt_error *err)
+{
+	for (size_t i = 0; i < s->n_more; i++)
+		if (!vckpt_coordinator_add(&s->c, s->more[i]))
+			return vckpt_fail_errno(err, "no memory for host %s", s->more[i]);
+	for (size_t i = 0; i < s->n_lost; i++)
+		for (uint32_t k = 0; k < s->c.n_links; k++)
+			if (strcmp(vckpt_link_label(&s->c.links[k]), s->lost[i]) == 0)
+				s->c.links[k].lost = true;
+	return 0;
+}
+
 static int reach(struct vckpt_cluster_session *s, const char *purpose, unsigned flags,
 		 struct vckpt_error *err)
 {
 	struct vckpt_coordinator *c = &s->c;
 
-	if (vckpt_coordinator_define(c, &s->def, err) < 0 || name_all(s, err) < 0)
+	if (vckpt_coordinator_define(c, &s->def, err) < 0 || add_hosts(s, err) < 0 ||
+	    name_all(s, err) < 0)
 		return -1;
 	if ((flags & VCKPT_WITH_LEASE) && vckpt_coordinator_lease(c, purpose, err) < 0)
 		return -1;
@@ -91,6 +106,18 @@ int vckpt_session_begin_with(struct vckpt_cluster_session *s, const struct vckpt
 	return reach(s, purpose, flags, err);
 }
 
+/* "This machine" by its name, so that it can be told from others. */
+static void name_here(struct vckpt_definition *def)
+{
+	char own[256] = "";
+
+	if (gethostname(own, sizeof(own) - 1) < 0)
+		return;
+	for (uint32_t i = 0; i < def->n; i++)
+		if (!def->guests[i].host[0])
+			memcpy(def->guests[i].host, own, sizeof(own));
+}
+
 int vckpt_session_begin(struct vckpt_cluster_session *s, const struct vckpt_cluster_ctx *ctx,
 			const char *purpose, unsigned flags, struct vckpt_error *err)
 {
@@ -103,6 +130,8 @@ int vckpt_session_begin(struct vckpt_cluster_session *s, const struct vckpt_clus
 		return -1;
 	if (vckpt_definition_decode(text, len, &s->def, err) < 0)
 		return vckpt_error_prefix(err, "cluster %s", s->c.cluster);
+	if (flags & VCKPT_NAMED_HOSTS)
+		name_here(&s->def);
 	return reach(s, purpose, flags, err);
 }
 
@@ -113,4 +142,48 @@ void vckpt_session_end(struct vckpt_cluster_session *s)
 	free(s->guests);
 	free(s->hosts);
 	memset(s, 0, sizeof(*s));
+}
+
+int vckpt_session_word(char *out, size_t size, const char *text, const char *what,
+		       struct vckpt_error *err)
+{
+	if (!text)
+		text = "";
+	if (strlen(text) >= size)
+		return vckpt_fail(err, VCKPT_EUSAGE, "there is no %s \"%.40s\"", what, text);
+	memcpy(out, text, strlen(text) + 1);
+	return 0;
+}
+
+void vckpt_session_sweep(struct vckpt_coordinator *c)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	struct vckpt_swept swept = {0};
+
+	if (vckpt_store_sweep(c->lease, &swept, &why) < 0)
+		vckpt_log(c->ctx->log, VCKPT_WARN, "cluster",
+			  "%s: abandoned attempts stay in the store: %s", c->what, why.text);
+	else if (swept.files)
+		vckpt_log(c->ctx->log, VCKPT_INFO, "cluster",
+			  "%s: %" PRIu64 " files (%" PRIu64 " bytes) of abandoned attempts removed",
+			  c->what, swept.files, swept.bytes);
+}
+
+int vckpt_session_incarnation(struct vckpt_coordinator *c, uint32_t *number,
+			      struct vckpt_error *err)
+{
+	struct vckpt_incarnation inc;
+
+	if (vckpt_store_read_incarnation(c->store, c->cluster, &inc, err) < 0)
+		return -1;
+	if (inc.number >= UINT32_MAX - 1)
+		return vckpt_fail(err, VCKPT_EREFUSED, "cluster %s has no incarnations left",
+				  c->cluster);
+	*number = (uint32_t)inc.number;
+	return 0;
+}
+
+void vckpt_session_attempt(struct vckpt_coordinator *c, uint64_t epoch, char out[40])
+{
+	snprintf(out, 40, "%" PRIu64 ".%" PRIu64, vckpt_lease_generation(c->lease), epoch);
 }

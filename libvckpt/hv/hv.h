@@ -92,6 +92,19 @@ int vckpt_domain_channel(struct vckpt_domain *dom, int *fd, struct vckpt_error *
  * KVM (tried, with a time limit), userfaultfd privilege of QEMU, versions. */
 int vckpt_hv_doctor(struct vckpt_hv *hv, char **json, struct vckpt_error *err);
 
+/* What this host is: {"qemu", "libvirt" (versions as libvirt counts them, 7002000 is 7.2.0),
+ * "cpus", "arch", "memory", "memory_free" (bytes), "domains" (that run)}; *json is the caller's to
+ * free. */
+int vckpt_hv_host(struct vckpt_hv *hv, char **json, struct vckpt_error *err);
+
+/* QEMU's version as in vckpt_hv_host(); 0 if libvirt does not say. */
+uint64_t vckpt_hv_qemu(struct vckpt_hv *hv);
+
+/* What keeps a domain with this definition, captured on another host, from being rebuilt here: JSON
+ * array of findings {id, level: "bad" | "warn", object, text, cure}, empty if it fits.  Looks at
+ * machine type, emulator, processor (libvirt's comparison), networks and files. */
+int vckpt_hv_fit(struct vckpt_hv *hv, const char *xml, char **json, struct vckpt_error *err);
+
 /*
  * Capture engines.  Order of calls: prepare, [vckpt_domain_suspend], begin, then read fd() to its
  * end from any thread, then finish.  After begin the stream MUST be read to its end, into nothing

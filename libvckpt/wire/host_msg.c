@@ -67,6 +67,8 @@ const char *vckpt_host_op_name(unsigned op)
 		[VCKPT_OP_WAKE] = "wake",
 		[VCKPT_OP_DESTROY] = "destroy",
 		[VCKPT_OP_STATUS] = "status",
+		[VCKPT_OP_HOST] = "host",
+		[VCKPT_OP_FIT] = "fit",
 	};
 
 	if (op >= sizeof(names) / sizeof(names[0]) || !names[op])

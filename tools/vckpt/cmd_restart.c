@@ -2,17 +2,42 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/remote/remote.h"
 #include "tool.h"
+
+/* Comma lists, taken apart in place. */
+struct words {
+	const char *v[2048];
+	size_t n;
+};
 
 struct restart {
 	char *cluster;
+	struct words on, lost;
 	struct vckpt_restart_options opt;
 };
 
 static const struct argp_option options[] = {
 	{"destroy", 'd', 0, 0, "destroy guests of the cluster that still run", 0},
+	{"on", 'o', "HOST,...", 0,
+	 "where the guests are to be: hosts to spread them over, or GUEST=HOST", 0},
+	{"lost", 'l', "HOST,...", 0, "hosts that are known to be off", 0},
 	{0},
 };
+
+static void take_words(struct words *w, char *list, struct argp_state *state)
+{
+	for (char *word = strtok(list, ","); word; word = strtok(NULL, ",")) {
+		const char *equals = strchr(word, '=');
+		struct vckpt_error err = VCKPT_ERROR_NONE;
+
+		if (vckpt_remote_check_name(equals ? equals + 1 : word, &err) < 0)
+			argp_error(state, "%s", err.text);
+		if (w->n == sizeof(w->v) / sizeof(w->v[0]))
+			argp_error(state, "too many hosts");
+		w->v[w->n++] = word;
+	}
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -22,21 +47,29 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'd':
 		o->opt.destroy = true;
 		return 0;
+	case 'o':
+		take_words(&o->on, arg, state);
+		return 0;
+	case 'l':
+		take_words(&o->lost, arg, state);
+		return 0;
 	default:
 		return tool_take_cluster(&o->cluster, key, arg, state);
 	}
 }
 
-static const struct argp argp = {options,
-				 parse,
-				 "[CLUSTER[@EPOCH]]",
-				 "Brings all guests of a cluster back as they were at a "
-				 "checkpoint, the newest if none is named.  "
-				 "Every page is verified before a guest runs.  Refuses while a "
-				 "guest of the cluster still runs.",
-				 NULL,
-				 NULL,
-				 NULL};
+static const struct argp argp = {
+	options,
+	parse,
+	"[CLUSTER[@EPOCH]]",
+	"Brings all guests of a cluster back as they were at a "
+	"checkpoint, the newest if none is named, where they were or on other "
+	"hosts.  "
+	"Every page is verified before a guest runs.  Refuses while a "
+	"guest of the cluster still runs.",
+	NULL,
+	NULL,
+	NULL};
 
 static void print(const struct vckpt_restart_result *r)
 {
@@ -48,7 +81,8 @@ static void print(const struct vckpt_restart_result *r)
 	       tool_string(rec, "cluster"), (unsigned long long)r->epoch, r->incarnation,
 	       tool_ms(a, tool_number(rec, "total_ms")));
 	json_array_foreach (json_object_get(rec, "guests"), i, guest)
-		printf("  %s: %s rebuilt and verified in %s%s\n", tool_string(guest, "guest"),
+		printf("  %s%s%s: %s rebuilt and verified in %s%s\n", tool_string(guest, "guest"),
+		       *tool_string(guest, "host") ? " on " : "", tool_string(guest, "host"),
 		       tool_bytes(a, tool_number(guest, "restore.bytes")),
 		       tool_ms(b, tool_number(guest, "restore.took_ns") / 1e6),
 		       json_is_false(json_object_get(json_object_get(guest, "wake"), "awake"))
@@ -68,6 +102,10 @@ static int run(struct tool *t, int argc, char **argv)
 	int rc = 0;
 
 	tool_parse(t, &argp, "restart", argc, argv, &o);
+	o.opt.on = o.on.v;
+	o.opt.n_on = o.on.n;
+	o.opt.lost = o.lost.v;
+	o.opt.n_lost = o.lost.n;
 	if (o.cluster)
 		rc = tool_split_epoch(o.cluster, &epoch, &err);
 	if (rc == 0)

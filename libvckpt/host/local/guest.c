@@ -196,6 +196,8 @@ static int prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
 	json_object_set_new(out->detail, "engine", json_string(g->entry.engine));
 	json_object_set_new(out->detail, "runs_on",
 			    json_boolean(vckpt_stream_engine(g->stream)->runs_on));
+	json_object_set_new(out->detail, "qemu",
+			    json_integer((json_int_t)vckpt_hv_qemu(g->s->local->hv)));
 	if (g->gateless)
 		return 0;
 	inquire(g, out);

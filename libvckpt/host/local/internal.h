@@ -203,6 +203,10 @@ int vckpt_guest_survey(struct vckpt_guest *g, const struct vckpt_host_request *r
 		       struct vckpt_outcome *out, struct vckpt_error *err);
 int vckpt_guest_status(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		       struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_host(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		     struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_fit(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		    struct vckpt_outcome *out, struct vckpt_error *err);
 int vckpt_guest_adopt(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		      struct vckpt_outcome *out, struct vckpt_error *err);
 int vckpt_guest_doctor(struct vckpt_guest *g, const struct vckpt_host_request *req,

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/image.h"
+
 int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			     struct vckpt_outcome *out, struct vckpt_error *err)
 {
@@ -78,6 +80,45 @@ int vckpt_guest_status(struct vckpt_guest *g, const struct vckpt_host_request *r
 	if (vckpt_guest_open(g, req, err) < 0 || vckpt_domain_status(g->dom, &st, err) < 0)
 		return -1;
 	out->detail = status_json(&st);
+	return 0;
+}
+
+int vckpt_guest_host(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		     struct vckpt_outcome *out, struct vckpt_error *err)
+{
+	vckpt_autofree char *text = NULL;
+
+	(void)req;
+	if (vckpt_hv_host(g->s->local->hv, &text, err) < 0)
+		return -1;
+	out->detail = json_loads(text, 0, NULL);
+	json_object_set_new(out->detail, "host", json_string(g->s->local->host_name));
+	return 0;
+}
+
+int vckpt_guest_fit(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		    struct vckpt_outcome *out, struct vckpt_error *err)
+{
+	vckpt_autofree char *problems = NULL;
+	struct vckpt_image *image;
+	struct vckpt_store *store;
+	size_t len;
+	int rc;
+
+	pthread_mutex_lock(&g->s->lock);
+	store = strcmp(g->s->cluster, req->cluster) == 0 ? g->s->store : NULL;
+	pthread_mutex_unlock(&g->s->lock);
+	if (!store)
+		return vckpt_fail(err, VCKPT_EUSAGE, "cluster %s was not opened in this session",
+				  req->cluster);
+	image = vckpt_image_open(store, req->cluster, req->epoch, g->name, 0, err);
+	if (!image)
+		return -1;
+	rc = vckpt_hv_fit(g->s->local->hv, vckpt_image_xml(image, &len), &problems, err);
+	vckpt_image_close(image);
+	if (rc < 0 || vckpt_guest_host(g, req, out, err) < 0)
+		return -1;
+	json_object_set_new(out->detail, "problems", json_loads(problems, 0, NULL));
 	return 0;
 }
 

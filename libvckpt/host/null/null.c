@@ -322,7 +322,7 @@ static int perform(struct null_host *h, struct vckpt_null_guest *g,
 		snprintf(h->store, sizeof(h->store), "%s", req->store);
 		return 0;
 	}
-	if (!g && req->op == VCKPT_OP_DOCTOR)
+	if (!g && (req->op == VCKPT_OP_DOCTOR || req->op == VCKPT_OP_HOST))
 		return 0;
 	if (!g)
 		return vckpt_fail(err, VCKPT_ENOTFOUND, "host %s has no guest %s", h->h.name,
@@ -344,11 +344,19 @@ static int perform(struct null_host *h, struct vckpt_null_guest *g,
 
 /* ---- answers ---- */
 
+static json_t *host_detail(void)
+{
+	return json_pack("{s:i,s:i,s:i,s:I,s:I,s:[]}", "qemu", 7002000, "libvirt", 9000000, "cpus",
+			 64, "memory", (json_int_t)1 << 40, "memory_free", (json_int_t)1 << 39,
+			 "problems");
+}
+
 static json_t *usual_detail(const struct null_host *h, const struct vckpt_null_guest *g,
 			    const struct vckpt_host_request *req)
 {
 	if (!g)
-		return req->op == VCKPT_OP_DOCTOR
+		return req->op == VCKPT_OP_HOST ? host_detail()
+		       : req->op == VCKPT_OP_DOCTOR
 			       ? json_pack("{s:[{s:s,s:s,s:s,s:s,s:s}]}", "findings", "id", "kvm",
 					   "level", "note", "object", h->h.name, "text",
 					   "a simulated host", "cure", "")
@@ -365,6 +373,8 @@ static json_t *usual_detail(const struct null_host *h, const struct vckpt_null_g
 			"memory_kib", (json_int_t)256 << 10, "nics", "mac", "52:54:00:00:00:0",
 			strlen(g->name) ? &g->name[strlen(g->name) - 1] : "0", "", "type", "bridge",
 			"source", "br0");
+	case VCKPT_OP_FIT:
+		return host_detail();
 	case VCKPT_OP_ADOPT:
 		return json_pack("{s:[s]}", "changes", "channel added");
 	case VCKPT_OP_DOCTOR:

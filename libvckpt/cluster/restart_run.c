@@ -1,0 +1,512 @@
+/*
+ * restart: where the guests are to be, store, machine and record brought together.
+ *
+ * A guest runs only where WAKE was asked, and WAKE is asked when all are rebuilt.  So a host that
+ * fails before that holds nothing that runs, at most a guest that is rebuilt and stands still,
+ * which its vckptd destroys when the session ends: then the restart may go on with another host.
+ */
+#include "cluster/cluster.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "cluster/place.h"
+#include "cluster/record.h"
+#include "cluster/session.h"
+#include "store/catalogue.h"
+
+struct restart {
+	struct vckpt_cluster_session s;
+	const struct vckpt_restart_options *opt;
+	struct vckpt_restart_result *result;
+	struct vckpt_epoch entry;
+	struct vckpt_restart_spec spec;
+	uint64_t began_wall;
+	uint32_t *home;    /* link of each guest, where it may be now */
+	bool *there;       /* it was seen there */
+	const char **more; /* the hosts of opt->on */
+	const char **out;  /* names of links that are not used, n_out of them */
+	size_t n_out;
+	json_t *notes;
+};
+
+static void end_restart(struct restart *r)
+{
+	vckpt_session_end(&r->s);
+	vckpt_epoch_clear(&r->entry);
+	free(r->home);
+	free(r->there);
+	free(r->more);
+	free(r->out);
+	json_decref(r->notes);
+}
+
+/* ---- the epoch ---- */
+
+/* The epoch must be there and be one of these guests. */
+static int check_epoch(struct restart *r, uint64_t *epoch, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &r->s.c;
+	struct vckpt_epoch *entry = &r->entry;
+
+	if (*epoch == 0 && vckpt_catalogue_newest(c->store, c->cluster, epoch, err) < 0)
+		return -1;
+	if (vckpt_catalogue_get(c->store, c->cluster, *epoch, entry, err) < 0)
+		return -1;
+	for (uint32_t i = 0; i < c->n_slots; i++) {
+		size_t k = 0;
+
+		while (k < entry->n_guests &&
+		       strcmp(entry->guests[k].guest, c->slots[i].guest) != 0)
+			k++;
+		if (k == entry->n_guests)
+			return vckpt_fail(err, VCKPT_EREFUSED,
+					  "epoch %" PRIu64
+					  " of cluster %s has no guest %s: adopt the "
+					  "guests it was made of",
+					  *epoch, c->cluster, c->slots[i].guest);
+	}
+	if (entry->n_guests != c->n_slots)
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "epoch %" PRIu64
+				  " of cluster %s has %zu guests, the cluster has %u: "
+				  "adopt the guests it was made of",
+				  *epoch, c->cluster, entry->n_guests, c->n_slots);
+	return 0;
+}
+
+/* QEMU's version when guest `i` was captured; 0 if nobody wrote it down. */
+static json_int_t captured_by(const struct restart *r, uint32_t i)
+{
+	json_t *list = json_object_get(r->entry.record, "guests"), *one;
+	size_t k;
+
+	json_array_foreach (list, k, one) {
+		const char *name = json_string_value(json_object_get(one, "guest"));
+
+		if (name && strcmp(name, r->s.c.slots[i].guest) == 0)
+			return json_integer_value(
+				json_object_get(json_object_get(one, "prepare"), "qemu"));
+	}
+	return 0;
+}
+
+/* ---- hosts ---- */
+
+static void note(struct restart *r, const char *fmt, const char *host, const char *why)
+{
+	char text[700];
+
+	snprintf(text, sizeof(text), fmt, host, why);
+	json_array_append_new(r->notes, json_string(text));
+	vckpt_log(r->s.c.ctx->log, VCKPT_WARN, "cluster", "%s: %s", r->s.c.what, text);
+}
+
+static bool is_out(const struct restart *r, const struct vckpt_link *l)
+{
+	for (size_t i = 0; i < r->n_out; i++)
+		if (r->out[i] == l->name)
+			return true;
+	return false;
+}
+
+static void leave_out(struct restart *r, const struct vckpt_link *l)
+{
+	if (!is_out(r, l))
+		r->out[r->n_out++] = l->name;
+}
+
+/* A host that does not answer may still run what it had. */
+static int check_homes(struct restart *r, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &r->s.c;
+
+	for (uint32_t i = 0; i < c->n_slots; i++) {
+		const struct vckpt_link *l = &c->links[r->home[i]];
+		bool silent = l->error.code == VCKPT_EPEER || l->error.code == VCKPT_ETIME;
+		const char *label = vckpt_link_label(l);
+
+		if (l->error.code == VCKPT_OK || l->lost)
+			continue;
+		if (!silent)
+			return vckpt_fail(err, l->error.code, "%s: %.400s", label, l->error.text);
+		return vckpt_fail(
+			err, l->error.code,
+			"%s: %.250s; its guests may still run there, and two copies of a "
+			"job must never run: see that it is off, then restart with --lost "
+			"%.60s",
+			label, l->error.text, label);
+	}
+	for (uint32_t k = 0; k < c->n_links; k++) {
+		const struct vckpt_link *l = &c->links[k];
+
+		if (l->error.code == VCKPT_OK)
+			continue;
+		leave_out(r, l);
+		note(r, "host %s is not used: %s", vckpt_link_label(l), l->error.text);
+	}
+	return 0;
+}
+
+static int begin(struct restart *r, const struct vckpt_cluster_ctx *ctx, struct vckpt_error *err)
+{
+	const struct vckpt_restart_options *opt = r->opt;
+	unsigned flags = VCKPT_WITH_LEASE | VCKPT_ANY_HOSTS;
+
+	if (opt->n_on || opt->n_lost)
+		flags |= VCKPT_NAMED_HOSTS;
+	r->more = calloc(opt->n_on + 1, sizeof(*r->more));
+	r->notes = json_array();
+	if (!r->more || !r->notes)
+		return vckpt_fail_errno(err, "no memory for a restart");
+	for (size_t i = 0; i < opt->n_on; i++)
+		r->more[i] = vckpt_place_host(opt->on[i]);
+	r->s.more = r->more;
+	r->s.n_more = opt->n_on;
+	r->s.lost = opt->lost;
+	r->s.n_lost = opt->n_lost;
+	if (vckpt_session_begin(&r->s, ctx, "restart", flags, err) < 0)
+		return -1;
+	r->home = calloc(r->s.c.n_slots, sizeof(*r->home));
+	r->there = calloc(r->s.c.n_slots, sizeof(*r->there));
+	r->out = calloc(r->s.c.n_links + 1, sizeof(*r->out));
+	if (!r->home || !r->there || !r->out)
+		return vckpt_fail_errno(err, "no memory for a restart");
+	for (uint32_t i = 0; i < r->s.c.n_slots; i++)
+		r->home[i] = r->s.c.slots[i].link;
+	return check_homes(r, err);
+}
+
+/* ---- places ---- */
+
+static void look_at(struct restart *r, bool homes)
+{
+	struct vckpt_coordinator *c = &r->s.c;
+
+	for (uint32_t i = 0; i < c->n_slots; i++)
+		vckpt_coordinator_place(c, i,
+					homes ? &c->links[r->home[i]]
+					      : vckpt_coordinator_add(c, r->s.def.guests[i].host));
+}
+
+static int ask_all(struct restart *r, uint16_t op, uint64_t timeout_ns, struct vckpt_ask_machine *q,
+		   struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &r->s.c;
+
+	if (vckpt_ask_machine_init(q, c->cluster, op, timeout_ns, "guest", r->s.guests, c->n_slots,
+				   &c->next_seq, err) < 0)
+		return -1;
+	q->epoch = r->spec.epoch;
+	return vckpt_coordinator_run(c, &q->m, false, NULL, NULL, err);
+}
+
+/* What is said of a host that is given up counts for nothing. */
+static int first_failure(struct restart *r, const struct vckpt_ask_machine *q, bool not_found_too,
+			 struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &r->s.c;
+
+	for (uint32_t i = 0; i < c->n_slots; i++) {
+		const struct vckpt_error *e = &q->answers[i].error;
+
+		if (e->code == VCKPT_OK || is_out(r, vckpt_coordinator_link(c, i)) ||
+		    (not_found_too && e->code == VCKPT_ENOTFOUND))
+			continue;
+		if (err)
+			*err = *e;
+		return -1;
+	}
+	return 0;
+}
+
+/* Guests that go elsewhere must not run where they were. */
+static int survey_homes(struct restart *r, const struct vckpt_deadlines *d, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &r->s.c;
+	struct vckpt_ask_machine q;
+	char who[200] = "";
+	size_t used = 0;
+	int rc;
+
+	look_at(r, true);
+	memset(&q, 0, sizeof(q));
+	rc = ask_all(r, VCKPT_OP_STATUS, d->open_ns, &q, err);
+	if (rc == 0)
+		rc = first_failure(r, &q, true, err);
+	for (uint32_t i = 0; i < c->n_slots && rc == 0; i++) {
+		const char *state =
+			json_string_value(json_object_get(q.answers[i].detail, "state"));
+
+		r->there[i] =
+			q.answers[i].error.code == VCKPT_OK && state && strcmp(state, "off") != 0;
+		if (r->there[i] && used < sizeof(who) - 1)
+			used += (size_t)snprintf(who + used, sizeof(who) - used, "%sguest %s (%s)",
+						 used ? ", " : "", c->slots[i].guest, state);
+	}
+	vckpt_ask_machine_clear(&q);
+	if (rc == 0 && used && !r->opt->destroy)
+		rc = vckpt_fail(err, VCKPT_EREFUSED,
+				"restart from epoch %" PRIu64
+				": still there: %s; two copies of a job must never run: kill the "
+				"cluster first, or restart with --destroy",
+				r->spec.epoch, who);
+	return rc;
+}
+
+static int destroy_homes(struct restart *r, const struct vckpt_deadlines *d,
+			 struct vckpt_error *err)
+{
+	struct vckpt_ask_machine q;
+	bool any = false;
+	int rc;
+
+	for (uint32_t i = 0; i < r->s.c.n_slots; i++)
+		any = any || r->there[i];
+	if (!any)
+		return 0;
+	look_at(r, true);
+	memset(&q, 0, sizeof(q));
+	rc = ask_all(r, VCKPT_OP_DESTROY, d->destroy_ns, &q, err);
+	if (rc == 0)
+		rc = first_failure(r, &q, false, err);
+	vckpt_ask_machine_clear(&q);
+	return rc;
+}
+
+/* ---- does it fit? ---- */
+
+/* The sentence of the first thing that keeps guest `i` from its place, or false. */
+static bool misfit(struct restart *r, uint32_t i, const struct vckpt_answer *a, char *why,
+		   size_t size)
+{
+	json_t *list = json_object_get(a->detail, "problems"), *one;
+	const char *guest = r->s.c.slots[i].guest;
+	json_int_t there = json_integer_value(json_object_get(a->detail, "qemu"));
+	json_int_t was = captured_by(r, i);
+	size_t k;
+
+	if (a->error.code != VCKPT_OK) {
+		snprintf(why, size, "%s", a->error.text);
+		return true;
+	}
+	json_array_foreach (list, k, one) {
+		const char *level = json_string_value(json_object_get(one, "level"));
+		const char *text = json_string_value(json_object_get(one, "text"));
+		const char *cure = json_string_value(json_object_get(one, "cure"));
+
+		snprintf(why, size, "guest %s: %.250s: %.150s", guest, text ? text : "?",
+			 cure ? cure : "");
+		if (!level || strcmp(level, "warn") != 0)
+			return true;
+		note(r, "host %s: %s", vckpt_link_label(vckpt_coordinator_link(&r->s.c, i)), why);
+	}
+	if (was && there && there / 1000 < was / 1000) {
+		snprintf(why, size,
+			 "guest %s: QEMU %d.%d there is older than %d.%d, which captured it: "
+			 "install that or a newer one",
+			 guest, (int)(there / 1000000), (int)(there / 1000 % 1000),
+			 (int)(was / 1000000), (int)(was / 1000 % 1000));
+		return true;
+	}
+	return false;
+}
+
+/* All guests of a host together, with what is freed there by those that will be destroyed. */
+static bool too_large(struct restart *r, uint32_t i, const struct vckpt_answer *a, char *why,
+		      size_t size)
+{
+	struct vckpt_coordinator *c = &r->s.c;
+	json_t *left = json_object_get(a->detail, "memory_free");
+	uint64_t free_ = (uint64_t)json_integer_value(left), need = 0;
+	uint32_t at = c->slots[i].link;
+
+	for (uint32_t k = 0; k < c->n_slots; k++) {
+		uint64_t memory = r->s.def.guests[k].memory;
+
+		need += c->slots[k].link == at ? memory : 0;
+		free_ += r->home[k] == at && r->there[k] ? memory : 0;
+	}
+	if (!left || need <= free_)
+		return false;
+	snprintf(why, size,
+		 "its guests need %" PRIu64 " MiB of memory, it has %" PRIu64
+		 " MiB left: name more hosts",
+		 need >> 20, free_ >> 20);
+	return true;
+}
+
+/* 0 they all fit; 1 some host is left out from now on: place anew; -1. */
+static int check_fit(struct restart *r, const struct vckpt_deadlines *d, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &r->s.c;
+	struct vckpt_ask_machine q;
+	char why[600];
+	int rc;
+
+	look_at(r, false);
+	memset(&q, 0, sizeof(q));
+	rc = ask_all(r, VCKPT_OP_FIT, d->open_ns, &q, err);
+	for (uint32_t i = 0; i < c->n_slots && rc >= 0; i++) {
+		const struct vckpt_link *l = vckpt_coordinator_link(c, i);
+
+		if (is_out(r, l) || (!misfit(r, i, &q.answers[i], why, sizeof(why)) &&
+				     !too_large(r, i, &q.answers[i], why, sizeof(why))))
+			continue;
+		leave_out(r, l);
+		note(r, "host %s is not used: %s", vckpt_link_label(l), why);
+		/* If there is no other it is this that counts. */
+		vckpt_fail(err, VCKPT_EREFUSED, "host %s: %s", vckpt_link_label(l), why);
+		rc = 1;
+	}
+	vckpt_ask_machine_clear(&q);
+	return rc;
+}
+
+static int settle(struct restart *r, const struct vckpt_deadlines *d, struct vckpt_error *err)
+{
+	struct vckpt_places places = {r->opt->on, r->opt->n_on, r->out, 0};
+	struct vckpt_error why = VCKPT_ERROR_NONE, first = VCKPT_ERROR_NONE;
+	int rc;
+
+	if (survey_homes(r, d, err) < 0)
+		return -1;
+	do {
+		places.n_without = r->n_out;
+		if (vckpt_place(&r->s.def, &places, &why) < 0) {
+			if (err)
+				*err = first.code ? first : why;
+			return -1;
+		}
+		rc = check_fit(r, d, first.code ? &why : &first);
+	} while (rc > 0);
+	if (rc < 0 && err)
+		*err = first.code ? first : why;
+	return rc < 0 ? rc : destroy_homes(r, d, err);
+}
+
+/* ---- one attempt ---- */
+
+/* Where the guests are must be durable before one is there, or the next restart would look for them
+ * in the wrong places. */
+static int mark(void *arg, struct vckpt_error *err)
+{
+	struct restart *r = arg;
+	struct vckpt_coordinator *c = &r->s.c;
+	struct vckpt_incarnation inc = {.number = r->spec.incarnation,
+					.restored_from = r->spec.epoch,
+					.time_ns = vckpt_wallclock()};
+	vckpt_autofree char *text = NULL;
+
+	if (r->opt->n_on &&
+	    (vckpt_definition_encode(&r->s.def, &text, err) < 0 ||
+	     vckpt_store_write_definition(c->store, c->cluster, text, strlen(text), err) < 0))
+		return -1;
+	return vckpt_store_set_incarnation(c->lease, &inc, err);
+}
+
+/* Hosts that failed while nothing ran yet are left out; false: there is none, or going on would not
+ * be safe. */
+static bool drop_failed(struct restart *r, const struct vckpt_restart_machine *m)
+{
+	struct vckpt_coordinator *c = &r->s.c;
+	bool any = false;
+
+	if (m->waking || !r->opt->n_on || c->canceled)
+		return false;
+	for (uint32_t i = 0; i < c->n_slots; i++) {
+		struct vckpt_link *l = &c->links[c->slots[i].link];
+
+		if ((l->error.code == VCKPT_OK && !m->guests[i].unsure) || is_out(r, l))
+			continue;
+		vckpt_coordinator_drop(c, l, &m->m.error);
+		leave_out(r, l);
+		note(r, "host %s failed and is left out: %s", vckpt_link_label(l), l->error.text);
+		any = true;
+	}
+	return any;
+}
+
+static int attempt(struct restart *r, bool *again, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &r->s.c;
+	struct vckpt_restart_machine m;
+	json_t *line;
+	size_t k;
+	int rc;
+
+	r->spec.incarnation++;
+	vckpt_session_attempt(c, r->spec.epoch, r->spec.attempt);
+	look_at(r, false);
+	if (vckpt_restart_machine_init(&m, &r->spec, r->s.guests, c->n_slots, &c->next_seq, err) <
+	    0)
+		return -1;
+	json_array_foreach (r->notes, k, line)
+		json_array_append(m.m.notes, line);
+	rc = vckpt_coordinator_run(c, &m.m, false, mark, r, err);
+	r->result->incarnation = m.marked ? r->spec.incarnation : r->spec.incarnation - 1;
+	json_decref(r->result->record);
+	r->result->record = vckpt_record_of_restart(c, &m, r->began_wall);
+	vckpt_record_deed(c, "restart", r->result->record);
+	*again = rc < 0 && drop_failed(r, &m);
+	if (m.marked)
+		for (uint32_t i = 0; i < c->n_slots; i++)
+			r->home[i] = c->slots[i].link;
+	vckpt_restart_machine_clear(&m);
+	return rc;
+}
+
+static int bring_back(struct restart *r, struct vckpt_error *err)
+{
+	struct vckpt_deadlines d = r->spec.deadlines;
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	bool again;
+	int rc;
+
+	vckpt_deadlines_default(&d);
+	if (r->opt->n_on && settle(r, &d, err) < 0)
+		return -1;
+	do {
+		rc = attempt(r, &again, &why);
+	} while (rc < 0 && again && settle(r, &d, NULL) == 0);
+	if (rc < 0 && err)
+		*err = why;
+	return rc;
+}
+
+int vckpt_cluster_restart(const struct vckpt_cluster_ctx *ctx, uint64_t epoch,
+			  const struct vckpt_restart_options *opt,
+			  struct vckpt_restart_result *result, struct vckpt_error *err)
+{
+	static const struct vckpt_restart_options defaults;
+	vckpt_auto(end_restart) struct restart r = {
+		.opt = opt ? opt : &defaults, .result = result, .began_wall = vckpt_wallclock()};
+	struct vckpt_coordinator *c = &r.s.c;
+
+	memset(result, 0, sizeof(*result));
+	if (begin(&r, ctx, err) < 0)
+		return -1;
+	vckpt_session_sweep(c);
+	if (check_epoch(&r, &epoch, err) < 0 ||
+	    vckpt_session_incarnation(c, &r.spec.incarnation, err) < 0 ||
+	    vckpt_session_word(r.spec.engine, sizeof(r.spec.engine), r.opt->engine,
+			       "restore engine", err) < 0)
+		return -1;
+	memcpy(r.spec.cluster, c->cluster, sizeof(r.spec.cluster));
+	r.spec.epoch = result->epoch = epoch;
+	r.spec.destroy = r.opt->destroy;
+	r.spec.deadlines = r.opt->deadlines;
+	snprintf(c->what, sizeof(c->what), "cluster %s, restart from epoch %" PRIu64, c->cluster,
+		 epoch);
+	return bring_back(&r, err);
+}
+
+void vckpt_restart_result_clear(struct vckpt_restart_result *result)
+{
+	json_decref(result->record);
+	memset(result, 0, sizeof(*result));
+}
