@@ -130,8 +130,7 @@ static int members(json_t *o, const char *const *keys, size_t n, const char *whe
 	for (size_t i = 0; i < n; i++)
 		if (!json_object_get(o, keys[i]))
 			return vckpt_fail(err, VCKPT_EDAMAGED, "%s has no \"%s\"", where, keys[i]);
-	json_object_foreach(o, key, value)
-	{
+	json_object_foreach (o, key, value) {
 		bool known = false;
 
 		for (size_t i = 0; i < n; i++)
@@ -306,8 +305,7 @@ int vckpt_definition_survey(struct vckpt_guest_definition *g, json_t *survey,
 		return vckpt_fail_errno(err, "no memory");
 	if (text_of(survey, "uuid", g->uuid, sizeof(g->uuid), where, err) < 0)
 		return -1;
-	json_array_foreach(list, i, one)
-	{
+	json_array_foreach (list, i, one) {
 		struct vckpt_nic *nic = &g->nics[g->n_nics];
 		const char *mac = json_string_value(json_object_get(one, "mac"));
 

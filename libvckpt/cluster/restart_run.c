@@ -28,6 +28,7 @@ struct restart {
 	uint64_t began_wall;
 	uint32_t *home;    /* link of each guest, where it may be now */
 	bool *there;       /* it was seen there */
+	bool *off;         /* it is known that nothing of it runs there */
 	const char **more; /* the hosts of opt->on */
 	const char **out;  /* names of links that are not used, n_out of them */
 	size_t n_out;
@@ -40,6 +41,7 @@ static void end_restart(struct restart *r)
 	vckpt_epoch_clear(&r->entry);
 	free(r->home);
 	free(r->there);
+	free(r->off);
 	free(r->more);
 	free(r->out);
 	json_decref(r->notes);
@@ -173,8 +175,9 @@ static int begin(struct restart *r, const struct vckpt_cluster_ctx *ctx, struct 
 		return -1;
 	r->home = calloc(r->s.c.n_slots, sizeof(*r->home));
 	r->there = calloc(r->s.c.n_slots, sizeof(*r->there));
+	r->off = calloc(r->s.c.n_slots, sizeof(*r->off));
 	r->out = calloc(r->s.c.n_links + 1, sizeof(*r->out));
-	if (!r->home || !r->there || !r->out)
+	if (!r->home || !r->there || !r->off || !r->out)
 		return vckpt_fail_errno(err, "no memory for a restart");
 	for (uint32_t i = 0; i < r->s.c.n_slots; i++)
 		r->home[i] = r->s.c.slots[i].link;
@@ -205,23 +208,27 @@ static int ask_all(struct restart *r, uint16_t op, uint64_t timeout_ns, struct v
 	return vckpt_coordinator_run(c, &q->m, false, NULL, NULL, err);
 }
 
-/* What is said of a host that is given up counts for nothing. */
-static int first_failure(struct restart *r, const struct vckpt_ask_machine *q, bool not_found_too,
-			 struct vckpt_error *err)
+/* A guest that cannot be asked for is a failure, unless it is known that nothing of it runs there.
+ */
+static int take_state(struct restart *r, uint32_t i, const struct vckpt_answer *a,
+		      struct vckpt_error *err)
 {
-	struct vckpt_coordinator *c = &r->s.c;
+	const char *state = json_string_value(json_object_get(a->detail, "state"));
 
-	for (uint32_t i = 0; i < c->n_slots; i++) {
-		const struct vckpt_error *e = &q->answers[i].error;
-
-		if (e->code == VCKPT_OK || is_out(r, vckpt_coordinator_link(c, i)) ||
-		    (not_found_too && e->code == VCKPT_ENOTFOUND))
-			continue;
-		if (err)
-			*err = *e;
-		return -1;
+	r->there[i] = false;
+	if (r->off[i] || r->s.c.links[r->home[i]].lost || a->error.code == VCKPT_ENOTFOUND)
+		return 0;
+	if (a->error.code == VCKPT_OK && state) {
+		r->there[i] = strcmp(state, "off") != 0;
+		return 0;
 	}
-	return 0;
+	if (a->error.code == VCKPT_OK)
+		return vckpt_fail(err, VCKPT_EPEER,
+				  "guest %s: its host does not say whether it runs",
+				  r->s.c.slots[i].guest);
+	if (err)
+		*err = a->error;
+	return -1;
 }
 
 /* Guests that go elsewhere must not run where they were. */
@@ -236,17 +243,13 @@ static int survey_homes(struct restart *r, const struct vckpt_deadlines *d, stru
 	look_at(r, true);
 	memset(&q, 0, sizeof(q));
 	rc = ask_all(r, VCKPT_OP_STATUS, d->open_ns, &q, err);
-	if (rc == 0)
-		rc = first_failure(r, &q, true, err);
 	for (uint32_t i = 0; i < c->n_slots && rc == 0; i++) {
-		const char *state =
-			json_string_value(json_object_get(q.answers[i].detail, "state"));
-
-		r->there[i] =
-			q.answers[i].error.code == VCKPT_OK && state && strcmp(state, "off") != 0;
+		rc = take_state(r, i, &q.answers[i], err);
 		if (r->there[i] && used < sizeof(who) - 1)
-			used += (size_t)snprintf(who + used, sizeof(who) - used, "%sguest %s (%s)",
-						 used ? ", " : "", c->slots[i].guest, state);
+			used += (size_t)snprintf(
+				who + used, sizeof(who) - used, "%sguest %s (%s)", used ? ", " : "",
+				c->slots[i].guest,
+				json_string_value(json_object_get(q.answers[i].detail, "state")));
 	}
 	vckpt_ask_machine_clear(&q);
 	if (rc == 0 && used && !r->opt->destroy)
@@ -258,22 +261,30 @@ static int survey_homes(struct restart *r, const struct vckpt_deadlines *d, stru
 	return rc;
 }
 
+/* Each that was seen must be known to be gone, whatever became of its host meanwhile. */
 static int destroy_homes(struct restart *r, const struct vckpt_deadlines *d,
 			 struct vckpt_error *err)
 {
+	struct vckpt_coordinator *c = &r->s.c;
 	struct vckpt_ask_machine q;
 	bool any = false;
 	int rc;
 
-	for (uint32_t i = 0; i < r->s.c.n_slots; i++)
+	for (uint32_t i = 0; i < c->n_slots; i++)
 		any = any || r->there[i];
 	if (!any)
 		return 0;
 	look_at(r, true);
 	memset(&q, 0, sizeof(q));
 	rc = ask_all(r, VCKPT_OP_DESTROY, d->destroy_ns, &q, err);
-	if (rc == 0)
-		rc = first_failure(r, &q, false, err);
+	for (uint32_t i = 0; i < c->n_slots && rc == 0; i++) {
+		if (r->there[i] && q.answers[i].error.code != VCKPT_OK) {
+			if (err)
+				*err = q.answers[i].error;
+			rc = -1;
+		}
+		r->off[i] = r->off[i] || (rc == 0 && r->there[i]);
+	}
 	vckpt_ask_machine_clear(&q);
 	return rc;
 }
@@ -453,9 +464,11 @@ static int attempt(struct restart *r, bool *again, struct vckpt_error *err)
 	r->result->record = vckpt_record_of_restart(c, &m, r->began_wall);
 	vckpt_record_deed(c, "restart", r->result->record);
 	*again = rc < 0 && drop_failed(r, &m);
-	if (m.marked)
-		for (uint32_t i = 0; i < c->n_slots; i++)
-			r->home[i] = c->slots[i].link;
+	/* If it is tried again, what is there was rebuilt and never woken. */
+	for (uint32_t i = 0; i < c->n_slots && m.marked; i++) {
+		r->home[i] = c->slots[i].link;
+		r->off[i] = *again;
+	}
 	vckpt_restart_machine_clear(&m);
 	return rc;
 }

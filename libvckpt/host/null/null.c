@@ -13,9 +13,9 @@
 #include "base/clock.h"
 #include "host/null/image.h"
 
-#define GUESTS_MAX 16
-#define RULES_MAX  64
-#define OPS        32
+#define BUCKETS   4096
+#define RULES_MAX 64
+#define OPS       32
 
 /* Something that will happen: the answer to a request, or the end of a capture. */
 struct job {
@@ -33,14 +33,22 @@ struct null_host {
 	struct null_host *next;
 	int timer;
 	bool gone;
+	uint64_t cut_until; /* 0: it is heard */
 	char cluster[VCKPT_NAME_MAX], store[VCKPT_PATH_MAX];
 	struct job *jobs; /* by due, then as they came */
 };
 
+/* A guest on a host.  One that is moved has several, of which one may live. */
+struct place {
+	struct vckpt_null_guest g;
+	struct place *same_hash;
+};
+
 struct vckpt_null_world {
 	struct vckpt_null_config config;
-	struct vckpt_null_guest guests[GUESTS_MAX];
-	unsigned n_guests;
+	struct place **places;
+	unsigned n_places, n_names;
+	struct place *buckets[BUCKETS]; /* by name */
 	struct vckpt_null_rule rules[RULES_MAX];
 	bool limited[RULES_MAX];
 	unsigned n_rules;
@@ -71,30 +79,62 @@ struct vckpt_null_world *vckpt_null_world_new(const struct vckpt_null_config *co
 
 void vckpt_null_world_free(struct vckpt_null_world *w)
 {
+	for (unsigned i = 0; w && i < w->n_places; i++)
+		free(w->places[i]);
+	if (w)
+		free(w->places);
 	free(w);
+}
+
+static unsigned bucket(const char *name)
+{
+	unsigned h = 5381;
+
+	while (*name)
+		h = h * 33 + (unsigned char)*name++;
+	return h % BUCKETS;
 }
 
 struct vckpt_null_guest *vckpt_null_world_guest(struct vckpt_null_world *w, const char *host,
 						const char *name, const char *domain, bool there)
 {
-	struct vckpt_null_guest *g;
+	struct place *p = calloc(1, sizeof(*p)), **more;
 
-	if (w->n_guests == GUESTS_MAX)
+	more = p ? realloc(w->places, (w->n_places + 1) * sizeof(*more)) : NULL;
+	if (!more) {
+		free(p);
 		return NULL;
-	g = &w->guests[w->n_guests++];
-	snprintf(g->host, sizeof(g->host), "%s", host);
-	snprintf(g->name, sizeof(g->name), "%s", name);
-	snprintf(g->domain, sizeof(g->domain), "%s", domain);
-	snprintf(g->gates, sizeof(g->gates), "nic-plug socket");
-	g->there = there;
-	return g;
+	}
+	w->places = more;
+	w->n_names += vckpt_null_world_find(w, name) == NULL;
+	more[w->n_places++] = p;
+	p->same_hash = w->buckets[bucket(name)];
+	w->buckets[bucket(name)] = p;
+	snprintf(p->g.host, sizeof(p->g.host), "%s", host);
+	snprintf(p->g.name, sizeof(p->g.name), "%s", name);
+	snprintf(p->g.domain, sizeof(p->g.domain), "%s", domain);
+	snprintf(p->g.gates, sizeof(p->g.gates), "nic-plug socket");
+	p->g.there = there;
+	return &p->g;
 }
 
 struct vckpt_null_guest *vckpt_null_world_find(struct vckpt_null_world *w, const char *name)
 {
-	for (unsigned i = 0; i < w->n_guests; i++)
-		if (strcmp(w->guests[i].name, name) == 0)
-			return &w->guests[i];
+	struct vckpt_null_guest *found = NULL;
+
+	/* The first is the last in its bucket. */
+	for (struct place *p = w->buckets[bucket(name)]; p; p = p->same_hash)
+		if (strcmp(p->g.name, name) == 0 && (!found || !found->there))
+			found = &p->g;
+	return found;
+}
+
+struct vckpt_null_guest *vckpt_null_world_find_at(struct vckpt_null_world *w, const char *host,
+						  const char *name)
+{
+	for (struct place *p = w->buckets[bucket(name)]; p; p = p->same_hash)
+		if (strcmp(p->g.name, name) == 0 && strcmp(p->g.host, host) == 0)
+			return &p->g;
 	return NULL;
 }
 
@@ -121,8 +161,8 @@ const char *vckpt_null_world_unrest(const struct vckpt_null_world *w)
 {
 	char *out = (char *)w->unrest;
 
-	for (unsigned i = 0; i < w->n_guests; i++) {
-		const struct vckpt_null_guest *g = &w->guests[i];
+	for (unsigned i = 0; i < w->n_places; i++) {
+		const struct vckpt_null_guest *g = &w->places[i]->g;
 
 		if (!g->paused && !g->held && !g->capturing && !g->prepared && !g->rebuilt)
 			continue;
@@ -135,13 +175,20 @@ const char *vckpt_null_world_unrest(const struct vckpt_null_world *w)
 	return NULL;
 }
 
+static uint64_t due_of(const struct null_host *h)
+{
+	uint64_t at = h->gone || !h->jobs ? UINT64_MAX : h->jobs->due;
+
+	return !h->gone && h->cut_until && h->cut_until < at ? h->cut_until : at;
+}
+
 uint64_t vckpt_null_world_due(const struct vckpt_null_world *w)
 {
 	uint64_t at = UINT64_MAX;
 
 	for (const struct null_host *h = w->hosts; h; h = h->next)
-		if (!h->gone && h->jobs && h->jobs->due < at)
-			at = h->jobs->due;
+		if (due_of(h) < at)
+			at = due_of(h);
 	return at;
 }
 
@@ -207,9 +254,9 @@ static bool is_captured(const struct vckpt_null_guest *g)
 static void need_all(struct vckpt_null_world *w, const struct vckpt_host_request *req,
 		     guest_test *test, const char *what)
 {
-	for (unsigned i = 0; i < w->n_guests; i++)
-		if (!test(&w->guests[i]))
-			violated(w, req, "guest %s %s", w->guests[i].name, what);
+	for (unsigned i = 0; i < w->n_places; i++)
+		if (!test(&w->places[i]->g))
+			violated(w, req, "guest %s %s", w->places[i]->g.name, what);
 }
 
 static void need(struct vckpt_null_world *w, const struct vckpt_host_request *req, bool ok,
@@ -282,10 +329,20 @@ static void do_epoch(struct null_host *h, struct vckpt_null_guest *g,
 	}
 }
 
+/* Another copy that computes. */
+static bool runs_elsewhere(const struct vckpt_null_world *w, const struct vckpt_null_guest *g)
+{
+	for (const struct place *p = w->buckets[bucket(g->name)]; p; p = p->same_hash)
+		if (&p->g != g && strcmp(p->g.name, g->name) == 0 && p->g.there && !p->g.rebuilt)
+			return true;
+	return false;
+}
+
 static int do_restart(struct null_host *h, struct vckpt_null_guest *g,
 		      const struct vckpt_host_request *req, struct vckpt_error *err)
 {
 	struct vckpt_null_world *w = h->w;
+	unsigned rebuilt = 0;
 
 	switch (req->op) {
 	case VCKPT_OP_DESTROY:
@@ -293,6 +350,7 @@ static int do_restart(struct null_host *h, struct vckpt_null_guest *g,
 		return 0;
 	case VCKPT_OP_RESTORE:
 		need(w, req, !g->there, "it runs: two copies");
+		need(w, req, !runs_elsewhere(w, g), "it runs on another host: two copies");
 		need(w, req, req->incarnation <= w->durable, "the incarnation is not durable");
 		if (h->store[0] && vckpt_null_image_verify(h->store, req, err) < 0)
 			return -1;
@@ -303,9 +361,10 @@ static int do_restart(struct null_host *h, struct vckpt_null_guest *g,
 		return 0;
 	case VCKPT_OP_WAKE:
 		need(w, req, g->rebuilt, "not rebuilt");
-		for (unsigned i = 0; i < w->n_guests; i++)
-			if (w->guests[i].incarnation != req->incarnation)
-				violated(w, req, "guest %s is not rebuilt", w->guests[i].name);
+		need(w, req, !runs_elsewhere(w, g), "it runs on another host: two copies");
+		for (unsigned i = 0; i < w->n_places; i++)
+			rebuilt += w->places[i]->g.incarnation == req->incarnation;
+		need(w, req, rebuilt == w->n_names, "not all guests are rebuilt");
 		g->rebuilt = false;
 		return 0;
 	}
@@ -322,7 +381,8 @@ static int perform(struct null_host *h, struct vckpt_null_guest *g,
 		snprintf(h->store, sizeof(h->store), "%s", req->store);
 		return 0;
 	}
-	if (!g && (req->op == VCKPT_OP_DOCTOR || req->op == VCKPT_OP_HOST))
+	if (!g && (req->op == VCKPT_OP_DOCTOR || req->op == VCKPT_OP_HOST ||
+		   req->op == VCKPT_OP_FIT || req->op == VCKPT_OP_DESTROY))
 		return 0;
 	if (!g)
 		return vckpt_fail(err, VCKPT_ENOTFOUND, "host %s has no guest %s", h->h.name,
@@ -355,7 +415,7 @@ static json_t *usual_detail(const struct null_host *h, const struct vckpt_null_g
 			    const struct vckpt_host_request *req)
 {
 	if (!g)
-		return req->op == VCKPT_OP_HOST ? host_detail()
+		return req->op == VCKPT_OP_HOST || req->op == VCKPT_OP_FIT ? host_detail()
 		       : req->op == VCKPT_OP_DOCTOR
 			       ? json_pack("{s:[{s:s,s:s,s:s,s:s,s:s}]}", "findings", "id", "kvm",
 					   "level", "note", "object", h->h.name, "text",
@@ -446,14 +506,16 @@ static void captured(struct null_host *h, struct vckpt_null_guest *g, const stru
 	}
 }
 
-static void hang_up(struct null_host *h)
+static void hang_up(struct null_host *h, bool dead)
 {
 	h->gone = true;
-	for (unsigned i = 0; i < h->w->n_guests; i++)
-		if (strcmp(h->w->guests[i].host, h->h.name) == 0) {
-			undo(&h->w->guests[i]);
+	for (unsigned i = 0; i < h->w->n_places; i++)
+		if (strcmp(h->w->places[i]->g.host, h->h.name) == 0) {
+			if (dead)
+				die(&h->w->places[i]->g);
+			undo(&h->w->places[i]->g);
 			/* What is on its way to the others meanwhile is nobody's fault. */
-			h->w->guests[i].gone = true;
+			h->w->places[i]->g.gone = true;
 		}
 }
 
@@ -503,10 +565,12 @@ static void answer(struct null_host *h, struct vckpt_null_guest *g, const struct
 static void arm(struct null_host *h)
 {
 	struct itimerspec when = {0};
-	uint64_t due = h->gone ? 1 : h->jobs ? h->jobs->due : 0;
+	uint64_t due = h->gone ? 1 : due_of(h);
 
-	if (h->jobs && due == 0)
-		due = 1;
+	/* Whoever has a clock of his own does not wait for ours. */
+	if (h->w->config.clock)
+		return;
+	due = due == UINT64_MAX ? 0 : due ? due : 1;
 	when.it_value.tv_sec = (time_t)(due / VCKPT_S);
 	when.it_value.tv_nsec = (long)(due % VCKPT_S);
 	timerfd_settime(h->timer, TFD_TIMER_ABSTIME, &when, NULL);
@@ -548,7 +612,7 @@ static void add_job(struct null_host *h, const struct vckpt_host_request *req)
 		break;
 	}
 	j->due = clock_of(w) + delay;
-	g = vckpt_null_world_find(w, req->guest);
+	g = vckpt_null_world_find_at(w, h->h.name, req->guest);
 	if (req->op == VCKPT_OP_RUN && g && g->stands && j->due < read_at(h, g->name))
 		j->due = read_at(h, g->name);
 	/* Requests of one guest are done in the order they came, captures go on beside them. */
@@ -566,13 +630,17 @@ static int null_submit(struct vckpt_host *host, const struct vckpt_host_request 
 		       struct vckpt_error *err)
 {
 	struct null_host *h = (struct null_host *)host;
-	struct vckpt_null_guest *g = vckpt_null_world_find(h->w, req->guest);
+	struct vckpt_null_guest *g = vckpt_null_world_find_at(h->w, host->name, req->guest);
 	bool overtakes = req->op == VCKPT_OP_ABORT || req->op == VCKPT_OP_DESTROY;
 
 	if (h->gone)
 		return vckpt_fail(err, VCKPT_EPEER, "host %s hung up", host->name);
 	if (req->op < OPS)
 		h->w->asked[req->op]++;
+	if (h->cut_until)
+		return 0; /* into the void */
+	if (!g && req->op == VCKPT_OP_RESTORE && req->guest[0])
+		g = vckpt_null_world_guest(h->w, host->name, req->guest, req->domain, false);
 	for (struct job **at = &h->jobs; *at && overtakes;) {
 		struct job *j = *at;
 
@@ -596,27 +664,46 @@ static int null_fd(struct vckpt_host *host)
 	return ((struct null_host *)host)->timer;
 }
 
+static uint64_t silence(const struct vckpt_null_world *w)
+{
+	return w->config.silence_ns ? w->config.silence_ns : VCKPT_HOST_SILENCE_S * VCKPT_S;
+}
+
+static void unheard(void *arg, struct vckpt_host *host, const struct vckpt_host_event *ev)
+{
+	(void)arg;
+	(void)host;
+	(void)ev;
+}
+
 static int null_dispatch(struct vckpt_host *host, vckpt_host_event_cb *cb, void *arg,
 			 struct vckpt_error *err)
 {
 	struct null_host *h = (struct null_host *)host;
 	uint64_t ticks;
 
-	if (read(h->timer, &ticks, sizeof(ticks)) < 0 && errno != EAGAIN)
+	if (!h->w->config.clock && read(h->timer, &ticks, sizeof(ticks)) < 0 && errno != EAGAIN)
 		return vckpt_fail_errno(err, "host %s: timer", host->name);
 	while (!h->gone && h->jobs && h->jobs->due <= clock_of(h->w)) {
 		struct job *j = h->jobs;
-		struct vckpt_null_guest *g = vckpt_null_world_find(h->w, j->req.guest);
+		struct vckpt_null_guest *g =
+			vckpt_null_world_find_at(h->w, host->name, j->req.guest);
 
 		h->jobs = j->next;
-		if (j->way == VCKPT_NULL_GONE)
-			hang_up(h);
+		if (j->way == VCKPT_NULL_CUT && !h->cut_until)
+			h->cut_until = clock_of(h->w) + silence(h->w);
+		if (h->cut_until)
+			cb = unheard;
+		if (j->way == VCKPT_NULL_GONE || j->way == VCKPT_NULL_DEAD)
+			hang_up(h, j->way == VCKPT_NULL_DEAD);
 		else if (j->req.op == VCKPT_NULL_CAPTURE)
 			captured(h, g, j, cb, arg);
 		else
 			answer(h, g, j, cb, arg);
 		free(j);
 	}
+	if (h->cut_until && h->cut_until <= clock_of(h->w) && !h->gone)
+		hang_up(h, false);
 	arm(h);
 	if (h->gone)
 		return vckpt_fail(err, VCKPT_EPEER, "host %s hung up", host->name);
@@ -628,10 +715,10 @@ static void null_close(struct vckpt_host *host)
 	struct null_host *h = (struct null_host *)host, **at = &h->w->hosts;
 
 	if (!h->gone)
-		hang_up(h);
-	for (unsigned i = 0; i < h->w->n_guests; i++)
-		if (strcmp(h->w->guests[i].host, h->h.name) == 0)
-			h->w->guests[i].gone = false;
+		hang_up(h, false);
+	for (unsigned i = 0; i < h->w->n_places; i++)
+		if (strcmp(h->w->places[i]->g.host, h->h.name) == 0)
+			h->w->places[i]->g.gone = false;
 	while (*at != h)
 		at = &(*at)->next;
 	*at = h->next;

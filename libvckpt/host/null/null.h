@@ -1,11 +1,12 @@
 /*
  * host/null/null.h: simulated hosts, for tests.
  *
- * A *world* has guests on hosts.  Every host of it is a struct vckpt_host like any other; what it
- * is asked it does to a model of the guest, after the delays and with the failures of a script, and
- * it writes down each request that an orderly coordinator must not make ("violations").  Where OPEN
- * named a store, captures are real, if small, ones in it and a RESTORE verifies them. One thread
- * uses a world and all its hosts.  The world must outlive them.
+ * A *world* has guests on hosts; a RESTORE on another host makes a second place of the guest there.
+ * Every host of it is a struct vckpt_host like any other; what it is asked it does to a model of
+ * the guest, after the delays and with the failures of a script, and it writes down each request
+ * that an orderly coordinator must not make ("violations").  Where OPEN named a store, captures are
+ * real, if small, ones in it and a RESTORE verifies them. One thread uses a world and all its
+ * hosts.  The world must outlive them.
  */
 #ifndef VCKPT_HOST_NULL_H
 #define VCKPT_HOST_NULL_H
@@ -27,8 +28,11 @@ enum vckpt_null_way {
 			      waits behind */
 	VCKPT_NULL_LOST,   /* done and answered, then the guest dies */
 	VCKPT_NULL_BROKEN, /* done and answered, then LOST: the capture broke, the guest lives */
-	VCKPT_NULL_GONE /* the whole host hangs up; it undoes what is under way, as a session's end
-			   does */
+	VCKPT_NULL_GONE, /* the whole host hangs up; it undoes what is under way, as a session's end
+			    does */
+	VCKPT_NULL_DEAD, /* the whole host dies, with its guests */
+	VCKPT_NULL_CUT   /* the host is cut off: it works on what it has, nobody hears of it, and
+			    after   config.silence_ns both sides take the other as gone */
 };
 
 struct vckpt_null_rule {
@@ -65,6 +69,7 @@ struct vckpt_null_config {
 	uint64_t delay_ns;   /* of every answer */
 	uint64_t capture_ns; /* from the cut to CAPTURED */
 	unsigned seed;       /* not 0: delays vary between 0 and twice the above */
+	uint64_t silence_ns; /* VCKPT_NULL_CUT; 0: as long as real ones */
 };
 
 struct vckpt_null_world;
@@ -75,7 +80,11 @@ void vckpt_null_world_free(struct vckpt_null_world *w); /* all its hosts closed;
 /* A guest that runs (there) or is off.  NULL without memory.  Pointers stay valid. */
 struct vckpt_null_guest *vckpt_null_world_guest(struct vckpt_null_world *w, const char *host,
 						const char *name, const char *domain, bool there);
+/* Where it lives; if nowhere, where it was first. */
 struct vckpt_null_guest *vckpt_null_world_find(struct vckpt_null_world *w, const char *name);
+/* The place on that host, NULL if there is none. */
+struct vckpt_null_guest *vckpt_null_world_find_at(struct vckpt_null_world *w, const char *host,
+						  const char *name);
 int vckpt_null_world_rule(struct vckpt_null_world *w, const struct vckpt_null_rule *rule);
 /* The highest incarnation that is durable: a RESTORE of a higher one is a violation.  Starts at
  * UINT32_MAX, "do not look". */

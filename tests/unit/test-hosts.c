@@ -1,0 +1,680 @@
+/* Many hosts: places, restarts on other hosts over a real store, and thousands of guests through
+ * the whole protocol on a simulated clock, with losses, delays and deaths out of a seed. */
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cluster/cluster.h"
+#include "cluster/epoch.h"
+#include "cluster/place.h"
+#include "cluster/restart.h"
+#include "host/null/null.h"
+#include "store/store.h"
+#include "unit.h"
+
+/* ---- places ---- */
+
+static void test_places(void)
+{
+	static const struct {
+		const char *homes, *words, *without, *got; /* NULL: refused */
+	} cases[] = {
+		{"a a b b", "", "", "a a b b"},          {"a a b b", "c", "", "c c c c"},
+		{"a a b b", "b a", "", "a a b b"},       {"a a b b", "b c", "", "c c b b"},
+		{"a a a a", "a b", "", "a a b b"},       {"a a a a", "a b c", "", "a a b c"},
+		{"a a b b", "g0=b g3=a", "", "b a b a"}, {"a a b b", "g0=c b", "", "c b b b"},
+		{"a a b b", "b c d", "c", "d d b b"},    {"a a b b", "b c", "b c", NULL},
+		{"a a b b", "g1=c", "c", NULL},          {"a a b b", "", "b", NULL},
+		{"a a b b", "g9=c", "", NULL},           {"a a b b", "g1=", "", NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[3][64], *words[3][8], got[1200] = "";
+		const char *from[3] = {cases[i].homes, cases[i].words, cases[i].without};
+		struct vckpt_definition def = {0};
+		struct vckpt_places p;
+		size_t n[3] = {0};
+		int rc;
+
+		for (int k = 0; k < 3; k++) {
+			snprintf(text[k], sizeof(text[k]), "%s", from[k]);
+			for (char *w = strtok(text[k], " "); w; w = strtok(NULL, " "))
+				words[k][n[k]++] = w;
+		}
+		CU_ASSERT_EQUAL_FATAL(vckpt_definition_alloc(&def, 4, NULL), 0);
+		for (unsigned k = 0; k < 4; k++) {
+			snprintf(def.guests[k].name, sizeof(def.guests[k].name), "g%u", k);
+			snprintf(def.guests[k].domain, sizeof(def.guests[k].domain), "d%u", k);
+			strcpy(def.guests[k].host, words[0][k]);
+		}
+		p = (struct vckpt_places){(const char **)words[1], n[1], (const char **)words[2],
+					  n[2]};
+		rc = vckpt_place(&def, &p, NULL);
+		for (int k = 0; k < 4; k++)
+			snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s%s", k ? " " : "",
+				 def.guests[k].host);
+		CU_ASSERT_EQUAL(rc, cases[i].got ? 0 : -1);
+		if (strcmp(got, cases[i].got ? cases[i].got : cases[i].homes) != 0)
+			printf("\n    case %zu: %s", i, got);
+		CU_ASSERT_STRING_EQUAL(got, cases[i].got ? cases[i].got : cases[i].homes);
+		/* Two domains of one name. */
+		strcpy(def.guests[1].domain, "d0");
+		p = (struct vckpt_places){(const char *[]){"z"}, 1, NULL, 0};
+		CU_ASSERT_EQUAL(vckpt_place(&def, &p, NULL), -1);
+		vckpt_definition_clear(&def);
+	}
+}
+
+/* ---- the calls, over a real store ---- */
+
+#define JOB 4 /* guests g0..g3, two on ha, two on hb; hc and hd are empty */
+
+struct lab {
+	char dir[64], store[80];
+	struct vckpt_null_world *w;
+	struct vckpt_cluster_ctx ctx;
+	struct vckpt_error err;
+	const char *absent;
+};
+
+static int open_null(void *arg, const char *name, struct vckpt_host **host, struct vckpt_error *err)
+{
+	struct lab *l = arg;
+
+	if (l->absent && strcmp(name, l->absent) == 0)
+		return vckpt_fail(err, VCKPT_EPEER, "no route to it");
+	return vckpt_null_open(l->w, name, host, err);
+}
+
+static void lab_open(struct lab *l, unsigned seed)
+{
+	static const struct vckpt_adopt_guest guests[JOB] = {
+		{"g0", "d0", "ha"}, {"g1", "d1", "ha"}, {"g2", "d2", "hb"}, {"g3", "d3", "hb"}};
+	struct vckpt_null_config config = {.delay_ns = VCKPT_MS / 5,
+					   .capture_ns = VCKPT_MS,
+					   .silence_ns = 20 * VCKPT_MS,
+					   .seed = seed};
+	struct vckpt_checkpoint_result r;
+
+	memset(l, 0, sizeof(*l));
+	snprintf(l->dir, sizeof(l->dir), "%s/vckpt-test-XXXXXX",
+		 getenv("TMPDIR") && strlen(getenv("TMPDIR")) < 30 ? getenv("TMPDIR") : P_tmpdir);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(l->dir));
+	snprintf(l->store, sizeof(l->store), "%s/store", l->dir);
+	l->w = vckpt_null_world_new(&config);
+	for (int i = 0; i < JOB; i++)
+		vckpt_null_world_guest(l->w, guests[i].host, guests[i].guest, guests[i].domain,
+				       true);
+	l->ctx = (struct vckpt_cluster_ctx){.size = sizeof(l->ctx),
+					    .store = l->store,
+					    .cluster = "heat",
+					    .who = "test",
+					    .open_host = open_null,
+					    .open_arg = l,
+					    .cancel_fd = -1};
+	CU_ASSERT_EQUAL_FATAL(vckpt_cluster_adopt(&l->ctx, guests, JOB, false, NULL, &l->err), 0);
+	CU_ASSERT_EQUAL_FATAL(vckpt_cluster_checkpoint(&l->ctx, NULL, &r, &l->err), 0);
+	vckpt_checkpoint_result_clear(&r);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+/* Nothing was done that must not be, nobody is left held, paused or half rebuilt, and at most one
+ * copy of each guest lives. */
+static void at_rest(struct vckpt_null_world *w, const char *what, unsigned guests,
+		    const char *const *hosts, unsigned n_hosts)
+{
+	const char *v = vckpt_null_world_violation(w), *u = vckpt_null_world_unrest(w);
+
+	if (v || u)
+		printf("\n    %s: %s%s%s", what, v ? v : "", v && u ? "; " : "", u ? u : "");
+	CU_ASSERT_PTR_NULL(v);
+	CU_ASSERT_PTR_NULL(u);
+	for (unsigned i = 0; i < guests; i++) {
+		unsigned alive = 0;
+		char name[16];
+
+		snprintf(name, sizeof(name), "g%u", i);
+		for (unsigned k = 0; k < n_hosts; k++) {
+			struct vckpt_null_guest *g = vckpt_null_world_find_at(w, hosts[k], name);
+
+			alive += g && g->there;
+		}
+		if (alive > 1)
+			printf("\n    %s: %u copies of %s", what, alive, name);
+		CU_ASSERT_TRUE(alive <= 1);
+	}
+}
+
+static const char *const all_hosts[] = {"ha", "hb", "hc", "hd"};
+
+static void lab_close(struct lab *l)
+{
+	at_rest(l->w, "at the end", JOB, all_hosts, 4);
+	vckpt_null_world_free(l->w);
+	nftw(l->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* "ha ha hb hb": where all live, "-" for nowhere. */
+static const char *whereabouts(struct lab *l)
+{
+	static char text[1200];
+
+	text[0] = '\0';
+	for (int i = 0; i < JOB; i++) {
+		const struct vckpt_null_guest *g;
+		char name[8];
+
+		snprintf(name, sizeof(name), "g%d", i);
+		g = vckpt_null_world_find(l->w, name);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i ? " " : "",
+			 g->there ? g->host : "-");
+	}
+	return text;
+}
+
+/* words and lost: parted by blanks.  The error's code. */
+static int restart(struct lab *l, const char *words, const char *lost, bool destroy, char *notes)
+{
+	struct vckpt_restart_options o = {.destroy = destroy,
+					  .deadlines = {.restore_ns = VCKPT_S,
+							.wake_ns = VCKPT_S,
+							.destroy_ns = VCKPT_S / 5,
+							.open_ns = VCKPT_S}};
+	char text[2][128], *v[2][16];
+	struct vckpt_restart_result r;
+	json_t *note;
+	size_t i;
+	int rc;
+
+	snprintf(text[0], sizeof(text[0]), "%s", words);
+	snprintf(text[1], sizeof(text[1]), "%s", lost);
+	for (char *w = strtok(text[0], " "); w; w = strtok(NULL, " "))
+		v[0][o.n_on++] = w;
+	for (char *w = strtok(text[1], " "); w; w = strtok(NULL, " "))
+		v[1][o.n_lost++] = w;
+	o.on = (const char *const *)v[0];
+	o.lost = (const char *const *)v[1];
+	memset(&l->err, 0, sizeof(l->err));
+	rc = vckpt_cluster_restart(&l->ctx, 0, &o, &r, &l->err);
+	CU_ASSERT_EQUAL(rc == 0, l->err.code == VCKPT_OK);
+	if (notes)
+		*notes = '\0';
+	json_array_foreach (json_object_get(r.record, "notes"), i, note)
+		if (notes && strlen(notes) < 1000)
+			strcat(strcat(notes, json_string_value(note)), "\n");
+	vckpt_restart_result_clear(&r);
+	return (int)l->err.code;
+}
+
+static void kill_all(struct lab *l)
+{
+	CU_ASSERT_EQUAL(vckpt_cluster_kill(&l->ctx, NULL, &l->err), 0);
+}
+
+static void test_restart_on(void)
+{
+	struct lab l;
+
+	lab_open(&l, 0);
+	CU_ASSERT_EQUAL(restart(&l, "hc hd", "", false, NULL), VCKPT_EREFUSED);
+	CU_ASSERT_PTR_NOT_NULL(strstr(l.err.text, "still there: guest g0 (running)"));
+	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "ha ha hb hb");
+	CU_ASSERT_EQUAL(restart(&l, "hc hd", "", true, NULL), 0);
+	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "hc hd hc hd");
+	/* The definition knows: the next one finds them there. */
+	CU_ASSERT_EQUAL(restart(&l, "", "", false, NULL), VCKPT_EREFUSED);
+	kill_all(&l);
+	CU_ASSERT_EQUAL(restart(&l, "", "", false, NULL), 0);
+	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "hc hd hc hd");
+	CU_ASSERT_EQUAL(restart(&l, "g0=ha g3=ha hb", "", true, NULL), 0);
+	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "ha hb hb ha");
+	CU_ASSERT_EQUAL(restart(&l, "g7=ha", "", true, NULL), VCKPT_EUSAGE);
+	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "ha hb hb ha");
+	lab_close(&l);
+}
+
+/* A host that does not answer may run what it had. */
+static void test_restart_lost(void)
+{
+	char notes[2048];
+	struct lab l;
+
+	lab_open(&l, 0);
+	kill_all(&l);
+	l.absent = "hb";
+	CU_ASSERT_EQUAL(restart(&l, "ha hc", "", false, NULL), VCKPT_EPEER);
+	CU_ASSERT_PTR_NOT_NULL(strstr(l.err.text, "--lost hb"));
+	CU_ASSERT_EQUAL(vckpt_null_world_asked(l.w, VCKPT_OP_RESTORE), 0);
+	CU_ASSERT_EQUAL(restart(&l, "ha hc", "hb", false, notes), 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(notes, "host hb is not used: it was said to be off"));
+	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "ha ha hc hc");
+	/* One that is to be used and cannot be is done without. */
+	kill_all(&l);
+	l.absent = "hd";
+	CU_ASSERT_EQUAL(restart(&l, "hc hd", "", false, notes), 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(notes, "host hd is not used: no route to it"));
+	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "hc hc hc hc");
+	lab_close(&l);
+}
+
+static void test_restart_misfit(void)
+{
+	static const char *const details[] = {
+		"{\"problems\":[{\"id\":\"cpu\",\"level\":\"bad\",\"text\":\"its processor lacks "
+		"avx\",\"cure\":\"x\"}]}",
+		"{\"problems\":[],\"memory_free\":1048576}",
+		"{\"problems\":[{\"id\":\"cpu\",\"level\":\"warn\",\"text\":\"passed through\"}]}",
+	};
+	static const char *const says[] = {"its processor lacks avx", "MiB of memory",
+					   "passed through"};
+
+	for (int i = 0; i < 3; i++) {
+		struct vckpt_null_rule rule = {
+			.guest = "g2", .op = VCKPT_OP_FIT, .times = 1, .detail = details[i]};
+		char notes[2048];
+		struct lab l;
+
+		lab_open(&l, 0);
+		/* What is destroyed there leaves its memory to who comes. */
+		if (i == 1)
+			kill_all(&l);
+		vckpt_null_world_rule(l.w, &rule);
+		/* g2 stays on hb, which does not fit. */
+		CU_ASSERT_EQUAL(restart(&l, "hb hc", "", true, notes), 0);
+		CU_ASSERT_PTR_NOT_NULL(strstr(notes, says[i]));
+		CU_ASSERT_STRING_EQUAL(whereabouts(&l), i < 2 ? "hc hc hc hc" : "hc hc hb hb");
+		/* Without another it is the reason, and nothing was touched. */
+		if (i == 1)
+			rule.detail = "{\"problems\":[{\"text\":\"MiB of memory\"}]}";
+		vckpt_null_world_rule(l.w, &rule);
+		CU_ASSERT_EQUAL(restart(&l, "ha", "", true, notes), i < 2 ? VCKPT_EREFUSED : 0);
+		CU_ASSERT_TRUE(i == 2 || strstr(l.err.text, says[i]) != NULL);
+		CU_ASSERT_STRING_EQUAL(whereabouts(&l), i < 2 ? "hc hc hc hc" : "ha ha ha ha");
+		lab_close(&l);
+	}
+}
+
+/* A host fails while the guests are rebuilt: the others take over. */
+static void test_restart_goes_on(void)
+{
+	static const enum vckpt_null_way ways[] = {VCKPT_NULL_GONE, VCKPT_NULL_DEAD,
+						   VCKPT_NULL_CUT};
+
+	for (int i = 0; i < 3; i++) {
+		struct vckpt_null_rule rule = {
+			.guest = "g1", .op = VCKPT_OP_RESTORE, .times = 1, .way = ways[i]};
+		char notes[2048];
+		struct lab l;
+
+		lab_open(&l, 0);
+		kill_all(&l);
+		vckpt_null_world_rule(l.w, &rule);
+		CU_ASSERT_EQUAL(restart(&l, "hb hc hd", "", false, notes), 0);
+		/* g1 was to be on hd, g0 on hc. */
+		CU_ASSERT_PTR_NOT_NULL(strstr(notes, "failed and is left out"));
+		CU_ASSERT_PTR_NULL(strstr(whereabouts(&l), "-"));
+		CU_ASSERT_EQUAL(vckpt_null_world_find(l.w, "g0")->incarnation, 2);
+		/* What is known to run is found again by who comes next. */
+		CU_ASSERT_EQUAL(restart(&l, "ha", "", false, NULL), VCKPT_EREFUSED);
+		lab_close(&l);
+		/* One that was settled there has nowhere else to go. */
+		lab_open(&l, 0);
+		kill_all(&l);
+		vckpt_null_world_rule(l.w, &rule);
+		CU_ASSERT_NOT_EQUAL(restart(&l, "g1=hc ha", "", false, NULL), 0);
+		CU_ASSERT_STRING_EQUAL(whereabouts(&l), "- - - -");
+		lab_close(&l);
+		/* Guests run already on it, as far as anybody knows: no second copy is made. */
+		lab_open(&l, 0);
+		kill_all(&l);
+		rule.op = VCKPT_OP_WAKE;
+		vckpt_null_world_rule(l.w, &rule);
+		CU_ASSERT_NOT_EQUAL(restart(&l, "hc hd", "", false, NULL), 0);
+		CU_ASSERT_EQUAL(vckpt_null_world_asked(l.w, VCKPT_OP_RESTORE), JOB);
+		lab_close(&l);
+	}
+}
+
+/* Any failure of any host at any request of a restart elsewhere, then another try. */
+static void test_restart_seeds(void)
+{
+	unsigned done = 0, void_ = 0;
+
+	for (unsigned seed = 1; seed <= 60; seed++) {
+		static const uint16_t ops[] = {VCKPT_OP_STATUS, VCKPT_OP_FIT, VCKPT_OP_DESTROY,
+					       VCKPT_OP_RESTORE, VCKPT_OP_WAKE};
+		static const enum vckpt_null_way ways[] = {VCKPT_NULL_FAIL, VCKPT_NULL_GONE,
+							   VCKPT_NULL_DEAD, VCKPT_NULL_CUT,
+							   VCKPT_NULL_LOST};
+		unsigned state = seed;
+		struct lab l;
+
+		lab_open(&l, seed);
+		if (seed % 2)
+			kill_all(&l);
+		for (int i = 0; i < 2; i++) {
+			struct vckpt_null_rule rule = {.times = 1, .code = VCKPT_EVIRT};
+
+			snprintf(rule.guest, sizeof(rule.guest), "g%d", rand_r(&state) % JOB);
+			rule.op = ops[rand_r(&state) % 5];
+			rule.way = ways[rand_r(&state) % 5];
+			vckpt_null_world_rule(l.w, &rule);
+		}
+		if (restart(&l, seed % 3 ? "hb hc hd" : "ha hb hc hd", "", true, NULL) == 0)
+			done++;
+		else
+			void_++;
+		/* Whatever came of it, two copies never. */
+		restart(&l, "ha hb hc hd", "", true, NULL);
+		lab_close(&l);
+	}
+	CU_ASSERT_TRUE(done > 5);
+	CU_ASSERT_TRUE(void_ > 5);
+}
+
+/* ---- thousands of guests, on a simulated clock ---- */
+
+#define TICK     (VCKPT_MS / 10)
+#define TOO_LONG (600 * VCKPT_S)
+#define EPOCH    7
+
+struct sim {
+	struct vckpt_null_world *w;
+	struct vckpt_host **hosts;
+	const char **names, **host_names;
+	uint32_t n, n_hosts, seq;
+	uint64_t now;
+	struct vckpt_machine *m;
+	unsigned durable_asked, state;
+	bool refuse_durable;
+	char what[80];
+};
+
+static uint64_t sim_clock(void *arg)
+{
+	return ((struct sim *)arg)->now;
+}
+
+static const char *name_of(const char *fmt, unsigned i)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), fmt, i);
+	return strdup(text);
+}
+
+static void sim_open(struct sim *s, uint32_t n, uint32_t n_hosts, unsigned seed)
+{
+	struct vckpt_null_config config = {.clock = sim_clock,
+					   .clock_arg = s,
+					   .delay_ns = 2 * VCKPT_MS,
+					   .capture_ns = 200 * VCKPT_MS,
+					   .seed = seed};
+
+	memset(s, 0, sizeof(*s));
+	snprintf(s->what, sizeof(s->what), "seed %u, %u guests on %u hosts", seed, n, n_hosts);
+	s->now = VCKPT_S;
+	s->n = n;
+	s->n_hosts = n_hosts;
+	s->state = seed;
+	s->w = vckpt_null_world_new(&config);
+	s->hosts = calloc(n_hosts, sizeof(*s->hosts));
+	s->names = calloc(n, sizeof(*s->names));
+	s->host_names = calloc(n_hosts, sizeof(*s->host_names));
+	for (uint32_t i = 0; i < n_hosts; i++)
+		s->host_names[i] = name_of("h%u", i);
+	for (uint32_t i = 0; i < n; i++) {
+		s->names[i] = name_of("g%u", i);
+		vckpt_null_world_guest(s->w, s->host_names[i % n_hosts], s->names[i], s->names[i],
+				       true);
+	}
+}
+
+static void sim_connect(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->n_hosts; i++)
+		CU_ASSERT_EQUAL_FATAL(vckpt_null_open(s->w, s->host_names[i], &s->hosts[i], NULL),
+				      0);
+}
+
+static void sim_hang_up(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->n_hosts; i++)
+		s->hosts[i]->ops->close(s->hosts[i]);
+}
+
+static void sim_close(struct sim *s)
+{
+	vckpt_null_world_free(s->w);
+	for (uint32_t i = 0; i < s->n_hosts; i++)
+		free((char *)s->host_names[i]);
+	for (uint32_t i = 0; i < s->n; i++)
+		free((char *)s->names[i]);
+	free(s->hosts);
+	free(s->names);
+	free(s->host_names);
+}
+
+static void sim_gone(struct sim *s, uint32_t host, const struct vckpt_error *why)
+{
+	for (uint32_t i = host; i < s->n; i += s->n_hosts)
+		vckpt_machine_gone(s->m, i, why, s->now);
+}
+
+static void sim_event(void *arg, struct vckpt_host *h, const struct vckpt_host_event *ev)
+{
+	struct sim *s = arg;
+
+	(void)h;
+	vckpt_machine_event(s->m, (uint32_t)atoi(ev->guest + 1), ev, s->now);
+}
+
+static void sim_pump(struct sim *s)
+{
+	struct vckpt_error no = {VCKPT_EREFUSED, 0, "the store says no"};
+	struct vckpt_action a;
+
+	while (vckpt_machine_next(s->m, &a)) {
+		struct vckpt_error why = VCKPT_ERROR_NONE;
+		struct vckpt_host_request req;
+		struct vckpt_host *h;
+
+		if (a.kind == VCKPT_ACT_DURABLE) {
+			s->durable_asked++;
+			vckpt_machine_durable(s->m, s->refuse_durable ? &no : NULL, s->now);
+		}
+		if (a.kind != VCKPT_ACT_SUBMIT)
+			continue;
+		h = s->hosts[a.slot % s->n_hosts];
+		vckpt_machine_request(s->m, &a, &req);
+		snprintf(req.guest, sizeof(req.guest), "%s", s->names[a.slot]);
+		snprintf(req.domain, sizeof(req.domain), "%s", s->names[a.slot]);
+		if (h->ops->submit(h, &req, &why) < 0)
+			sim_gone(s, a.slot % s->n_hosts, &why);
+	}
+}
+
+/* To the end of the machine; time goes in ticks. */
+static void sim_run(struct sim *s, struct vckpt_machine *m)
+{
+	uint64_t began = s->now;
+
+	s->m = m;
+	s->durable_asked = 0;
+	vckpt_machine_start(m, s->now);
+	sim_pump(s);
+	while (!m->done && s->now - began < TOO_LONG) {
+		uint64_t due = vckpt_null_world_due(s->w), wake = vckpt_machine_wake(m);
+		uint64_t next = due < wake ? due : wake;
+
+		if (next == UINT64_MAX)
+			break;
+		next = (next + TICK - 1) / TICK * TICK;
+		s->now = next > s->now ? next : s->now;
+		for (uint32_t i = 0; i < s->n_hosts; i++) {
+			struct vckpt_error why = VCKPT_ERROR_NONE;
+
+			if (s->hosts[i]->ops->dispatch(s->hosts[i], sim_event, s, &why) < 0)
+				sim_gone(s, i, &why);
+		}
+		sim_pump(s);
+		if (vckpt_machine_wake(m) <= s->now)
+			vckpt_machine_timer(m, s->now);
+		sim_pump(s);
+	}
+	if (!m->done)
+		printf("\n    %s: the run does not end", s->what);
+	CU_ASSERT_TRUE(m->done);
+}
+
+/* `n` faults of a random kind, each for one guest at one request. */
+static void add_faults(struct sim *s, const uint16_t *ops, unsigned n_ops, unsigned n)
+{
+	static const enum vckpt_null_way ways[] = {
+		VCKPT_NULL_OK,     VCKPT_NULL_FAIL, VCKPT_NULL_SILENT, VCKPT_NULL_LOST,
+		VCKPT_NULL_BROKEN, VCKPT_NULL_GONE, VCKPT_NULL_DEAD,   VCKPT_NULL_CUT};
+
+	for (unsigned i = 0; i < n; i++) {
+		struct vckpt_null_rule rule = {.times = 1, .code = VCKPT_EVIRT};
+
+		snprintf(rule.guest, sizeof(rule.guest), "g%u", (unsigned)rand_r(&s->state) % s->n);
+		rule.op = ops[(unsigned)rand_r(&s->state) % n_ops];
+		rule.way = ways[rand_r(&s->state) % 8];
+		rule.delay_ns = (uint64_t)(rand_r(&s->state) % 100) * VCKPT_MS;
+		CU_ASSERT_EQUAL(vckpt_null_world_rule(s->w, &rule), 0);
+	}
+}
+
+static void sim_rest(struct sim *s)
+{
+	sim_hang_up(s);
+	at_rest(s->w, s->what, s->n, s->host_names, s->n_hosts > 4 ? 4 : s->n_hosts);
+}
+
+/* One epoch; true if it was committed. */
+static bool sim_epoch(struct sim *s)
+{
+	struct vckpt_epoch_options o = {
+		.cluster = "heat", .epoch = EPOCH, .incarnation = 1, .token = 99};
+	struct vckpt_epoch_machine e;
+	unsigned told = 0, captured = 0;
+	bool committed;
+
+	sim_connect(s);
+	CU_ASSERT_EQUAL_FATAL(vckpt_epoch_machine_init(&e, &o, s->names, s->n, &s->seq, NULL), 0);
+	sim_run(s, &e.m);
+	committed = e.committed;
+	for (uint32_t i = 0; i < s->n; i++) {
+		told += vckpt_null_world_find(s->w, s->names[i])->committed == EPOCH;
+		captured += e.guests[i].captured;
+	}
+	/* All or nothing, and the store alone decides. */
+	if (committed != (s->durable_asked == 1 && !s->refuse_durable) || committed == e.m.failed ||
+	    (committed ? captured < s->n : told > 0)) {
+		printf("\n    %s: half an epoch: %u captured, %u told, %s", s->what, captured, told,
+		       committed ? "committed" : "void");
+		CU_FAIL("half an epoch");
+	}
+	vckpt_epoch_machine_clear(&e);
+	sim_rest(s);
+	return committed;
+}
+
+/* A restart; true if all run. */
+static bool sim_restart(struct sim *s)
+{
+	struct vckpt_restart_spec spec = {
+		.cluster = "heat", .epoch = EPOCH, .incarnation = 2, .destroy = true};
+	struct vckpt_restart_machine r;
+	unsigned alive = 0;
+	bool done;
+
+	sim_connect(s);
+	CU_ASSERT_EQUAL_FATAL(vckpt_restart_machine_init(&r, &spec, s->names, s->n, &s->seq, NULL),
+			      0);
+	sim_run(s, &r.m);
+	done = r.state == VCKPT_RESTART_DONE;
+	CU_ASSERT_EQUAL(done, !r.m.failed);
+	for (uint32_t i = 0; i < s->n; i++) {
+		const struct vckpt_null_guest *g = vckpt_null_world_find(s->w, s->names[i]);
+
+		alive += g->there && g->incarnation == 2;
+		/* What was undone is gone, or was said not to be sure. */
+		if (!done && r.marked && g->there && g->incarnation == 2 && !r.guests[i].unsure) {
+			printf("\n    %s: %s is left of a restart that failed", s->what,
+			       s->names[i]);
+			CU_FAIL("left over");
+		}
+	}
+	/* One that died right after it was woken is its own affair. */
+	CU_ASSERT_TRUE(!done || alive + 4 >= s->n);
+	vckpt_restart_machine_clear(&r);
+	sim_rest(s);
+	return done;
+}
+
+static const uint16_t epoch_ops[] = {VCKPT_OP_PREPARE,   VCKPT_OP_HOLD,     VCKPT_OP_PAUSE,
+				     VCKPT_OP_CUT,       VCKPT_OP_RUN,      VCKPT_OP_RELEASE,
+				     VCKPT_NULL_CAPTURE, VCKPT_OP_COMMITTED};
+static const uint16_t restart_ops[] = {VCKPT_OP_STATUS, VCKPT_OP_DESTROY, VCKPT_OP_RESTORE,
+				       VCKPT_OP_WAKE};
+
+static void sim_seed(unsigned seed, uint32_t n, uint32_t n_hosts, unsigned faults, unsigned *done)
+{
+	struct sim s;
+
+	sim_open(&s, n, n_hosts, seed);
+	add_faults(&s, epoch_ops, 8, faults);
+	s.refuse_durable = faults && rand_r(&s.state) % 16 == 0;
+	done[0] += sim_epoch(&s);
+	s.refuse_durable = false;
+	add_faults(&s, restart_ops, 4, faults);
+	done[1] += sim_restart(&s);
+	done[2]++;
+	sim_close(&s);
+}
+
+static void test_small_clusters(void)
+{
+	unsigned done[3] = {0};
+
+	for (unsigned seed = 1; seed <= 6000; seed++)
+		sim_seed(seed, 1 + seed % 47, 1 + seed % 11, seed % 5, done);
+	/* Both ends are seen often. */
+	CU_ASSERT_TRUE(done[0] > 1200 && done[0] < 5400);
+	CU_ASSERT_TRUE(done[1] > 1200 && done[1] < 5400);
+}
+
+static void test_4096_guests(void)
+{
+	unsigned done[3] = {0};
+
+	sim_seed(1, 4096, 256, 0, done);
+	CU_ASSERT_EQUAL(done[0], 1);
+	CU_ASSERT_EQUAL(done[1], 1);
+	for (unsigned seed = 2; seed <= 10; seed++)
+		sim_seed(seed, 4096, 256, 2, done);
+}
+
+static const struct unit_test tests[] = {
+	{"places: who goes where", test_places},
+	{"restart: on other hosts", test_restart_on},
+	{"restart: hosts that are off", test_restart_lost},
+	{"restart: hosts that do not fit", test_restart_misfit},
+	{"restart: goes on when a host fails", test_restart_goes_on},
+	{"restart: failures of sixty seeds", test_restart_seeds},
+	{"simulation: six thousand small clusters", test_small_clusters},
+	{"simulation: 4096 guests on 256 hosts", test_4096_guests},
+};
+
+UNIT_MAIN("hosts", tests)
