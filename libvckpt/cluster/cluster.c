@@ -41,6 +41,7 @@ static int epoch_options(struct vckpt_coordinator *c, const struct vckpt_checkpo
 	    vckpt_session_word(o->codec, sizeof(o->codec), opt->codec, "codec", err) < 0)
 		return -1;
 	o->level = opt->level;
+	o->limit = opt->limit;
 	o->parent = opt->parent;
 	o->drain = opt->drain;
 	o->deadlines = opt->deadlines;

@@ -88,6 +88,7 @@ struct vckpt_checkpoint_options {
 	enum vckpt_drain drain;
 	const char *codec; /* "lz4", "zstd", "none"; NULL or "": the store's default */
 	int level;         /* of the codec, 0 default */
+	uint64_t limit;    /* bytes a second that are written on each host, 0 any: see man page */
 	uint64_t parent;   /* committed epoch whose pages may be referred to; 0 none */
 	struct vckpt_deadlines deadlines; /* members that are 0 take their defaults */
 	const char *why;                  /* for the record, may be NULL */

@@ -724,6 +724,7 @@ static void epoch_request(const struct vckpt_machine *m, const struct vckpt_acti
 		snprintf(req->gate, sizeof(req->gate), "%s",
 			 o->drain == VCKPT_DRAIN_NONE ? "none" : o->gate);
 		req->level = o->level;
+		req->limit = o->limit;
 	} else if (a->op == VCKPT_OP_HOLD) {
 		memcpy(req->gate, e->gate, sizeof(req->gate));
 		req->token = o->token;

@@ -46,6 +46,7 @@ struct vckpt_epoch_options {
 	char attempt[40];
 	char gate[16], engine[16], codec[16];
 	int32_t level;
+	uint64_t limit; /* bytes a second on each host, 0 any */
 	enum vckpt_drain drain;
 	struct vckpt_deadlines deadlines; /* 0: default */
 };

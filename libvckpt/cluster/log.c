@@ -173,3 +173,32 @@ json_t *vckpt_cluster_record(const struct vckpt_store *store, const char *cluste
 		*err = why;
 	return r;
 }
+
+/* A damaged one tells nothing, and is not what one wants to hear of before a new one. */
+int vckpt_cluster_estimate(const struct vckpt_store *store, const char *cluster,
+			   struct vckpt_estimate *out, struct vckpt_error *err)
+{
+	vckpt_autofree uint64_t *epochs = NULL;
+	struct vckpt_epoch e;
+	size_t n;
+
+	memset(out, 0, sizeof(*out));
+	if (vckpt_catalogue_list(store, cluster, &epochs, &n, err) < 0)
+		return -1;
+	while (n-- && out->of < 3) {
+		if (vckpt_catalogue_get(store, cluster, epochs[n], &e, NULL) < 0)
+			continue;
+		out->of++;
+		out->total_ms += json_number_value(json_object_get(e.record, "total_ms"));
+		out->stall_ms += json_number_value(json_object_get(e.record, "stall_ms"));
+		for (size_t i = 0; i < e.n_guests; i++)
+			out->stored_bytes += e.guests[i].bytes_out;
+		vckpt_epoch_clear(&e);
+	}
+	if (out->of) {
+		out->total_ms /= out->of;
+		out->stall_ms /= out->of;
+		out->stored_bytes /= out->of;
+	}
+	return 0;
+}

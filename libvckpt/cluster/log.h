@@ -23,4 +23,13 @@ json_t *vckpt_cluster_log(const struct vckpt_store *store, const char *cluster,
 json_t *vckpt_cluster_record(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
 			     struct vckpt_error *err);
 
+/* What a checkpoint is likely to take, by the newest committed ones (up to 3; means of them). */
+struct vckpt_estimate {
+	unsigned of; /* how many; 0: nothing is known, the rest is 0 */
+	double total_ms, stall_ms;
+	uint64_t stored_bytes;
+};
+int vckpt_cluster_estimate(const struct vckpt_store *store, const char *cluster,
+			   struct vckpt_estimate *out, struct vckpt_error *err);
+
 #endif

@@ -109,8 +109,11 @@ struct vckpt_store_capture *vckpt_capture_begin(const struct vckpt_store *store,
 						const struct vckpt_capture_options *o,
 						struct vckpt_error *err)
 {
-	const struct vckpt_packer_how how = {
-		.codec = o->codec, .level = o->level, .threads = o->threads, .pool = o->pool};
+	const struct vckpt_packer_how how = {.codec = o->codec,
+					     .level = o->level,
+					     .threads = o->threads,
+					     .pool = o->pool,
+					     .pace = o->pace};
 	struct vckpt_store_capture *c;
 
 	if (check_options(o, epoch, err) < 0 ||

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "store/catalogue.h"
+#include "store/pace.h"
 #include "store/pool.h"
 #include "store/store.h"
 
@@ -26,6 +27,7 @@ struct vckpt_capture_options {
 	unsigned threads;        /* that compress and write; 0: page() does it itself */
 	uint64_t parent;         /* committed epoch whose pages stay unless given anew; 0: none */
 	struct vckpt_pool *pool; /* for pages that wait for the threads; NULL: a few blocks only */
+	struct vckpt_pace *pace; /* of the threads, while page() need not wait; NULL: none */
 };
 
 struct vckpt_store_capture;

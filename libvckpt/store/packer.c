@@ -42,11 +42,12 @@ struct vckpt_packer {
 	struct buffer *current; /* being filled */
 	uint32_t n_blocks;
 	struct vckpt_pool *pool;
+	struct vckpt_pace *pace;
 	unsigned own; /* buffers that are there whatever the pool holds */
 
 	/* `lock` guards the lists, `error` and `blocks` (the array, not what is in it) */
 	pthread_mutex_t lock;
-	pthread_cond_t work, room;
+	pthread_cond_t work, room, hurry;
 	struct buffer *free, *first, **last;
 	unsigned n_buffers, n_free;
 	unsigned busy;
@@ -75,6 +76,7 @@ static void keep_error(struct vckpt_packer *p, const struct vckpt_error *why)
 		p->error = *why;
 	atomic_store(&p->failed, true);
 	pthread_cond_broadcast(&p->room);
+	pthread_cond_broadcast(&p->hurry);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -114,7 +116,8 @@ static int append(struct vckpt_packer *p, const uint8_t header[VCKPT_BLOCK_HEADE
 	return rc;
 }
 
-static void pack(struct vckpt_packer *p, struct worker *w, struct buffer *b)
+/* Returns how many bytes it wrote. */
+static uint64_t pack(struct vckpt_packer *p, struct worker *w, struct buffer *b)
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 	uint8_t header[VCKPT_BLOCK_HEADER];
@@ -122,17 +125,18 @@ static void pack(struct vckpt_packer *p, struct worker *w, struct buffer *b)
 	const void *bytes;
 
 	if (atomic_load(&p->failed))
-		return;
+		return 0;
 	bytes = vckpt_block_encode(&w->work, p->codec, p->level, b->number, b->raw, b->pages,
 				   w->room, header, &ref);
 	if (append(p, header, bytes, &ref, &why) < 0) {
 		keep_error(p, &why);
-		return;
+		return 0;
 	}
 	pthread_mutex_lock(&p->lock);
 	p->blocks[b->number] = ref;
 	atomic_fetch_add(&p->packed, b->pages * VCKPT_PAGE);
 	pthread_mutex_unlock(&p->lock);
+	return VCKPT_BLOCK_HEADER + ref.stored;
 }
 
 /* Guarded by p->lock, as the next one. */
@@ -155,10 +159,28 @@ static struct buffer *take_free(struct vckpt_packer *p)
 	return b;
 }
 
+/* Under the lock.  The limit ends where a guest would feel it: page() waits for us as soon as no
+ * buffer is left, and then the guest waits for page(). */
+static void keep_pace(struct vckpt_packer *p, uint64_t bytes)
+{
+	uint64_t till;
+	struct timespec ts;
+
+	if (p->behind)
+		return;
+	till = vckpt_pace_take(p->pace, bytes, vckpt_now());
+	ts = (struct timespec){(time_t)(till / VCKPT_S), (long)(till % VCKPT_S)};
+	while (!p->behind && !p->closing && !atomic_load(&p->failed) && vckpt_now() < till)
+		pthread_cond_clockwait(&p->hurry, &p->lock, CLOCK_MONOTONIC, &ts);
+	if (p->behind) /* no debts: they would be waited for when the guest is long served */
+		vckpt_pace_forgive(p->pace, vckpt_now());
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	struct vckpt_packer *p = w->p;
+	uint64_t stored;
 
 	setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
 	pthread_mutex_lock(&p->lock);
@@ -176,10 +198,12 @@ static void *worker_main(void *arg)
 			p->last = &p->first;
 		p->busy++;
 		pthread_mutex_unlock(&p->lock);
-		pack(p, w, b);
+		stored = pack(p, w, b);
 		pthread_mutex_lock(&p->lock);
-		p->busy--;
 		put_free(p, b);
+		pthread_cond_broadcast(&p->room);
+		keep_pace(p, stored);
+		p->busy--;
 		pthread_cond_broadcast(&p->room);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -238,11 +262,13 @@ struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16]
 	p->codec = how->codec;
 	p->level = how->level ? how->level : 1;
 	p->pool = how->threads ? how->pool : NULL;
+	p->pace = how->threads ? how->pace : NULL;
 	p->last = &p->first;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_mutex_init(&p->append, NULL);
 	pthread_cond_init(&p->work, NULL);
 	pthread_cond_init(&p->room, NULL);
+	pthread_cond_init(&p->hurry, NULL);
 	p->digest = vckpt_digest_begin();
 	p->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (p->fd < 0) {
@@ -290,6 +316,7 @@ static int next_buffer(struct vckpt_packer *p, struct vckpt_error *err)
 				sizeof(*p->current)); /* then those that are there must do */
 	while (rc == 0 && !p->free && !atomic_load(&p->failed)) {
 		p->behind = true;
+		pthread_cond_broadcast(&p->hurry);
 		pthread_cond_wait(&p->room, &p->lock);
 	}
 	if (rc == 0 && atomic_load(&p->failed)) {
@@ -415,6 +442,7 @@ void vckpt_packer_free(struct vckpt_packer *p)
 	p->first = NULL;
 	p->last = &p->first;
 	pthread_cond_broadcast(&p->work);
+	pthread_cond_broadcast(&p->hurry);
 	pthread_mutex_unlock(&p->lock);
 	for (unsigned i = 0; i < p->n_threads; i++)
 		pthread_join(p->workers[i].thread, NULL);
@@ -430,6 +458,7 @@ void vckpt_packer_free(struct vckpt_packer *p)
 	free(p->blocks);
 	vckpt_digest_end(p->digest, NULL);
 	vckpt_close_fd(&p->fd);
+	pthread_cond_destroy(&p->hurry);
 	pthread_cond_destroy(&p->room);
 	pthread_cond_destroy(&p->work);
 	pthread_mutex_destroy(&p->append);

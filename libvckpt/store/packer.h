@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "store/block.h"
 #include "store/catalogue.h"
+#include "store/pace.h"
 #include "store/pool.h"
 
 struct vckpt_packer;
@@ -23,6 +24,7 @@ struct vckpt_packer_how {
 	int level;
 	unsigned threads;
 	struct vckpt_pool *pool; /* for more buffers than a few; NULL: none */
+	struct vckpt_pace *pace; /* of threads, while page() need not wait for them; NULL: none */
 };
 
 /* Makes the file `path`, which must not exist. */

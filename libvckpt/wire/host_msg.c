@@ -32,7 +32,7 @@ static const struct vckpt_field request_fields[] = {
 	VCKPT_F_STR(REQ, engine, 1),      VCKPT_F_STR(REQ, codec, 1),
 	VCKPT_F_UINT(REQ, level, 1),      VCKPT_F_STR(REQ, store, 1),
 	VCKPT_F_STR(REQ, attempt, 1),     VCKPT_F_LIST(REQ, peers, 1, &vckpt_agent_peer_type),
-	VCKPT_F_STR(REQ, store_uuid, 2),
+	VCKPT_F_STR(REQ, store_uuid, 2),  VCKPT_F_UINT(REQ, limit, 3),
 };
 const struct vckpt_type vckpt_host_request_type = VCKPT_TYPE(vckpt_host_request, request_fields);
 

@@ -14,7 +14,7 @@
 #include "wire/codec.h"
 
 #define VCKPT_HOST_LOWEST    1
-#define VCKPT_HOST_HIGHEST   2
+#define VCKPT_HOST_HIGHEST   3
 #define VCKPT_HOST_FRAME_MAX (16u << 20)
 
 #define VCKPT_NAME_MAX 65   /* cluster and guest names, with NUL */
@@ -114,6 +114,7 @@ struct vckpt_host_request {
 			   */
 	struct vckpt_list peers; /* HOLD, WAKE: struct vckpt_agent_peer */
 	char store_uuid[37];     /* since 2.  OPEN: of the store that is meant, "" any */
+	uint64_t limit; /* since 3.  PREPARE: bytes a second that captures may write; 0 any */
 };
 
 struct vckpt_host_event {

@@ -313,14 +313,18 @@ static void check_status(struct lab *l, const char *state, int incarnation, int 
 	json_decref(status);
 }
 
-static void check_deed(struct lab *l, size_t i, const char *action, const char *state)
+/* What was done, and how many epochs there are to go by. */
+static void check_deed(struct lab *l, size_t i, const char *action, const char *state, unsigned of)
 {
+	struct vckpt_estimate e;
 	struct vckpt_store *store = vckpt_store_open(l->store, NULL);
 	json_t *log = vckpt_cluster_log(store, "heat", &l->err), *deed = json_array_get(log, i);
 
 	CU_ASSERT_STRING_EQUAL(text_at(deed, "action"), action);
 	CU_ASSERT_STRING_EQUAL(text_at(deed, "state"), state);
 	CU_ASSERT_STRING_EQUAL(text_at(deed, "who"), "test");
+	CU_ASSERT_EQUAL(vckpt_cluster_estimate(store, "heat", &e, &l->err), 0);
+	CU_ASSERT_TRUE(e.of == of && (e.total_ms > 0 && e.stored_bytes > 0) == (of > 0));
 	json_decref(log);
 	vckpt_store_close(store);
 }
@@ -352,10 +356,10 @@ void test_run_life(void)
 	CU_ASSERT_EQUAL(json_array_size(json_object_get(report, "guests")), 2);
 	json_decref(report);
 	check_status(&l, "off", 1, 2);
-	check_deed(&l, 1, "checkpoint", "committed");
-	check_deed(&l, 2, "restart", "failed"); /* refused beside running guests */
-	check_deed(&l, 3, "restart", "running");
-	check_deed(&l, 4, "kill", "killed");
+	check_deed(&l, 1, "checkpoint", "committed", 2);
+	check_deed(&l, 2, "restart", "failed", 2); /* refused beside running guests */
+	check_deed(&l, 3, "restart", "running", 2);
+	check_deed(&l, 4, "kill", "killed", 2);
 	restart(&l, 0, false, 0, 2);
 	CU_ASSERT_EQUAL_FATAL(vckpt_cluster_checkpoint(&l.ctx, NULL, &r, &l.err), 0);
 	CU_ASSERT_EQUAL(r.epoch, 3);
@@ -395,7 +399,7 @@ void test_run_failures(void)
 			CU_ASSERT_NOT_EQUAL(l.err.code, VCKPT_OK);
 			if (ops[i] != VCKPT_OP_OPEN) {
 				CU_ASSERT_STRING_EQUAL(text_at(r.record, "state"), "failed");
-				check_deed(&l, 0, "checkpoint", "failed");
+				check_deed(&l, 0, "checkpoint", "failed", 0);
 			}
 			vckpt_checkpoint_result_clear(&r);
 			at_rest(&l);

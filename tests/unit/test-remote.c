@@ -207,7 +207,7 @@ static void test_silence(void)
 		put(fds[i], VCKPT_HOST_HELLO, 1, &vckpt_host_hello_type, &hello);
 		CU_ASSERT_TRUE_FATAL(next_frame(fds[i], &r[i], &f));
 	}
-	put(fds[0], VCKPT_HOST_PING, 2, &vckpt_host_ping_type, &ping);
+	put(fds[0], VCKPT_HOST_PING, VCKPT_HOST_HIGHEST, &vckpt_host_ping_type, &ping);
 	CU_ASSERT_TRUE_FATAL(next_frame(fds[0], &r[0], &f));
 	CU_ASSERT_EQUAL(f.type, VCKPT_HOST_PING);
 	CU_ASSERT_EQUAL(vckpt_decode(&vckpt_host_ping_type, &pong, 2, f.payload, f.len, NULL), 0);

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cluster/log.h"
+#include "store/store.h"
 #include "tool.h"
 
 struct checkpoint {
@@ -10,7 +12,7 @@ struct checkpoint {
 	struct vckpt_checkpoint_options opt;
 };
 
-enum { OPT_ENGINE = 1, OPT_GATE, OPT_DRAIN, OPT_CODEC, OPT_LEVEL, OPT_WHY };
+enum { OPT_ENGINE = 1, OPT_GATE, OPT_DRAIN, OPT_CODEC, OPT_LEVEL, OPT_LIMIT, OPT_WHY };
 
 static const struct argp_option options[] = {
 	{"engine", OPT_ENGINE, "NAME", 0,
@@ -27,6 +29,9 @@ static const struct argp_option options[] = {
 	 0},
 	{"codec", OPT_CODEC, "NAME", 0, "lz4 (default), zstd or none", 0},
 	{"level", OPT_LEVEL, "N", 0, "compression level of the codec", 0},
+	{"limit", OPT_LIMIT, "MIB", 0,
+	 "write at most so many MiB a second on each host, as long as no guest has to wait for it",
+	 0},
 	{"why", OPT_WHY, "TEXT", 0, "kept in the epoch's record", 0},
 	{0},
 };
@@ -39,6 +44,16 @@ static int level_of(const char *text, struct argp_state *state)
 	if (*end || end == text || n < 0 || n > 22)
 		argp_error(state, "--level takes a number from 0 (default) to 22, not '%s'", text);
 	return (int)n;
+}
+
+static uint64_t limit_of(const char *text, struct argp_state *state)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (*end || end == text || n < 1 || n > 1 << 20)
+		argp_error(state, "--limit takes a number of MiB a second, from 1, not '%s'", text);
+	return (uint64_t)n << 20;
 }
 
 static const char *one_of(const char *option, const char *value, const char *const *choices,
@@ -76,6 +91,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_LEVEL:
 		o->opt.level = level_of(arg, state);
 		return 0;
+	case OPT_LIMIT:
+		o->opt.limit = limit_of(arg, state);
+		return 0;
 	case OPT_WHY:
 		o->opt.why = arg;
 		return 0;
@@ -93,6 +111,27 @@ static const struct argp argp = {options,
 				 NULL,
 				 NULL,
 				 NULL};
+
+/* What is told as soon as all are ready, and before anything is held: who is refused has no use for
+ * it. */
+static void estimate(struct tool *t, const char *cluster, uint64_t limit)
+{
+	struct vckpt_store *store = vckpt_store_open(t->store, NULL);
+	struct vckpt_estimate e = {0};
+	char a[16], b[16], c[16];
+	double ms;
+
+	/* What is wrong with the store the checkpoint itself will say. */
+	if (store && vckpt_cluster_estimate(store, cluster, &e, NULL) == 0 && e.of) {
+		ms = limit ? (double)e.stored_bytes * 1e3 / (double)limit : 0;
+		ms = ms > e.total_ms ? ms : e.total_ms;
+		snprintf(t->announce, sizeof(t->announce),
+			 "%s: expected, after the last %u: %s in all, a stall of %s, %s stored\n",
+			 cluster, e.of, tool_ms(a, ms), tool_ms(b, e.stall_ms),
+			 tool_bytes(c, (double)e.stored_bytes));
+	}
+	vckpt_store_close(store);
+}
 
 static void print(const struct vckpt_checkpoint_result *r)
 {
@@ -129,6 +168,8 @@ static int run(struct tool *t, int argc, char **argv)
 	rc = tool_pick_cluster(t, o.cluster, name, &err);
 	if (rc == 0)
 		rc = tool_context(t, "checkpoint", name, &ctx, &err);
+	if (rc == 0 && !t->json && !t->quiet)
+		estimate(t, name, o.opt.limit);
 	if (rc == 0)
 		rc = vckpt_cluster_checkpoint(&ctx, &o.opt, &result, &err);
 	tool_progress_free(t->progress);

@@ -46,6 +46,11 @@ static void on_progress(void *arg, const struct vckpt_progress *p)
 {
 	struct tool *t = arg;
 
+	if (*t->announce && !p->guest && strcmp(p->phase, "prepare") != 0) {
+		if (strcmp(p->phase, "abort") != 0)
+			fputs(t->announce, stderr);
+		*t->announce = '\0';
+	}
 	if (t->progress)
 		tool_progress_show(t->progress, p);
 	fault_stop(p);

@@ -26,6 +26,7 @@ struct tool {
 	int verbose;
 	struct vckpt_log log;
 	struct tool_progress *progress; /* NULL: none wanted */
+	char announce[256];             /* said, on the standard error, when all are prepared */
 	int cancel_fd;                  /* -1 until tool_context() */
 };
 

@@ -164,8 +164,10 @@ static int open_writer(struct vckpt_stream *st, const struct vckpt_host_request 
 		       struct vckpt_error *err)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	struct vckpt_capture_options opt = {
-		.level = req->level, .parent = req->parent, .pool = &st->g->s->local->pool};
+	struct vckpt_capture_options opt = {.level = req->level,
+					    .parent = req->parent,
+					    .pool = &st->g->s->local->pool,
+					    .pace = &st->g->s->local->pace};
 	vckpt_autofree char *xml = NULL;
 
 	if (codec_of(req->codec, &opt.codec, err) < 0)
@@ -174,6 +176,7 @@ static int open_writer(struct vckpt_stream *st, const struct vckpt_host_request 
 	opt.threads = cpus > 4 ? 4 : cpus > 1 ? (unsigned)cpus / 2 : 1;
 	if (vckpt_domain_xml(st->dom, &xml, err) < 0)
 		return -1;
+	atomic_store(&opt.pace->rate, req->limit);
 	st->writer = vckpt_capture_begin(st->g->s->store, st->g->s->cluster, req->epoch,
 					 st->g->name, &opt, err);
 	if (!st->writer)

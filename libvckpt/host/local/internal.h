@@ -26,6 +26,7 @@
 #include "host/local/local.h"
 #include "host/local/tokens.h"
 #include "hv/hv.h"
+#include "store/pace.h"
 #include "store/pool.h"
 #include "store/store.h"
 
@@ -45,6 +46,7 @@ struct vckpt_local {
 	int capturing, yielding; /* captures that stream; of these, who could do with less */
 	bool yields;             /* our share is small now */
 	struct vckpt_pool pool;  /* of pages that wait to be packed */
+	struct vckpt_pace pace;  /* of all captures; the newest PREPARE says how fast */
 	size_t buffer;           /* what it holds, 0: as much as is right */
 	struct vckpt_hv *hv;
 	const struct vckpt_log *log;
