@@ -187,7 +187,7 @@ static void test_picture(void)
 				      step("run", 30000000, 50000000),
 				      step("release", 50000000, 60000000),
 				      step("stream", 30000000, 2000000000)));
-	/* Two panels; in the nearer one the stream only begins. */
+	/* Two panels; the nearer one is from the stop on, and the stream only begins in it. */
 	draw(r, 8, NULL);
 	json_object_set_new(r, "guests",
 			    json_pack("[{s:s,s:[o]}]", "guest", "a<b & \"c\"", "steps",

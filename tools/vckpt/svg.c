@@ -7,7 +7,17 @@
 
 #include "tool.h"
 
-enum { WIDTH = 960, LEFT = 130, RIGHT = 30, ROW = 26, BAR = 16, TOP = 84, AXIS = 34, GAP = 30 };
+enum {
+	WIDTH = 960,
+	LEFT = 130,
+	RIGHT = 30,
+	ROW = 26,
+	BAR = 13,
+	STREAM = 7,
+	TOP = 84,
+	AXIS = 34,
+	GAP = 30
+};
 
 static const struct {
 	const char *phase, *colour;
@@ -55,20 +65,21 @@ static void text(FILE *to, double x, double y, const char *anchor, const char *s
 	fputs("</text>\n", to);
 }
 
-/* One panel: `span` ns from the epoch's start on, drawn at `y`. */
+/* One panel: what lies between two instants, in ns since the epoch's start, drawn at `y`. */
 struct panel {
 	FILE *to;
 	const json_t *record;
-	double y, span;
+	double y, from, till;
 };
 
 static double at(const struct panel *p, double ns)
 {
-	double w = WIDTH - LEFT - RIGHT;
+	double w = WIDTH - LEFT - RIGHT, in = fmin(fmax(ns, p->from), p->till);
 
-	return LEFT + w * (ns > p->span ? p->span : ns) / p->span;
+	return LEFT + w * (in - p->from) / (p->till - p->from);
 }
 
+/* The stream goes on below what else is done meanwhile. */
 static void bars(const struct panel *p, double y, const json_t *steps)
 {
 	const json_t *s;
@@ -76,16 +87,16 @@ static void bars(const struct panel *p, double y, const json_t *steps)
 
 	json_array_foreach (steps, i, s) {
 		double begin = tool_number(s, "begin_ns"), end = tool_number(s, "end_ns");
-		double width = at(p, end) - at(p, begin);
 		const char *phase = tool_string(s, "phase");
+		bool under = strcmp(phase, "stream") == 0;
 		char b[16];
 
-		if (begin >= p->span)
+		if (begin >= p->till || end <= p->from)
 			continue;
-		fprintf(p->to,
-			"<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" "
-			"fill=\"%s\"><title>",
-			at(p, begin), y, width < 0.7 ? 0.7 : width, BAR, colour(phase));
+		fprintf(p->to, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" ",
+			at(p, begin), under ? y + BAR : y, fmax(at(p, end) - at(p, begin), 0.7),
+			under ? STREAM : BAR);
+		fprintf(p->to, "fill=\"%s\"><title>", colour(phase));
 		escaped(p->to, phase);
 		fprintf(p->to, ": %s</title></rect>\n", tool_ms(b, (end - begin) / 1e6));
 	}
@@ -94,21 +105,19 @@ static void bars(const struct panel *p, double y, const json_t *steps)
 /* About eight ticks, at 1, 2 or 5 times a power of ten. */
 static void axis(const struct panel *p, double y, double height)
 {
-	double rough = p->span / 8, ten = pow(10, floor(log10(rough))), step = ten;
+	double span = p->till - p->from, rough = span / 8, ten = pow(10, floor(log10(rough)));
+	double step = rough > 5 * ten   ? 10 * ten
+		      : rough > 2 * ten ? 5 * ten
+		      : rough > ten     ? 2 * ten
+					: ten;
 
-	if (rough > 5 * ten)
-		step = 10 * ten;
-	else if (rough > 2 * ten)
-		step = 5 * ten;
-	else if (rough > ten)
-		step = 2 * ten;
-	for (double t = 0; t <= p->span; t += step) {
+	for (double t = ceil(p->from / step) * step; t <= p->till; t += step) {
 		char b[24];
 
 		fprintf(p->to,
 			"<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#ddd\"/>\n",
 			at(p, t), y, at(p, t), y + height);
-		if (p->span >= 2e9)
+		if (p->till >= 2e9)
 			snprintf(b, sizeof(b), "%g s", t / 1e9);
 		else
 			snprintf(b, sizeof(b), "%g ms", t / 1e6);
@@ -153,11 +162,11 @@ static double panel(struct panel *p, const char *title)
 	axis(p, y, height);
 	json_array_foreach (guests, i, g) {
 		text(p->to, LEFT - 10, y + ROW * 0.68, "end", tool_string(g, "guest"));
-		bars(p, y + (ROW - BAR) / 2.0, json_object_get(g, "steps"));
+		bars(p, y + (ROW - BAR - STREAM) / 2.0, json_object_get(g, "steps"));
 		y += ROW;
 	}
 	text(p->to, LEFT - 10, y + ROW * 0.68, "end", "all");
-	bars(p, y + (ROW - BAR) / 2.0, json_object_get(p->record, "phases"));
+	bars(p, y + (ROW - BAR - STREAM) / 2.0, json_object_get(p->record, "phases"));
 	return y + ROW + AXIS;
 }
 
@@ -197,31 +206,43 @@ static void heading(FILE *to, const json_t *record)
 	text(to, LEFT, 44, "start", line);
 }
 
+/* From the hold, or the stop if nothing was held, to the release; false if it did not get so far.
+ */
+static bool near_by(struct panel *p)
+{
+	const json_t *hold = phase_of(p->record, "quiet"), *end = phase_of(p->record, "release");
+	double margin;
+
+	if (!hold)
+		hold = phase_of(p->record, "stop");
+	if (!hold || !end)
+		return false;
+	p->from = tool_number(hold, "begin_ns");
+	p->till = tool_number(end, "end_ns");
+	margin = (p->till - p->from) * 0.04 + 1;
+	p->from = fmax(p->from - margin, 0);
+	p->till += margin;
+	return true;
+}
+
 void tool_svg_timeline(FILE *to, const json_t *record)
 {
-	double total = fmax(tool_number(record, "total_ms") * 1e6, 1), near = 0, y;
-	const json_t *release = phase_of(record, "release");
-	size_t rows = json_array_size(json_object_get(record, "guests")) + 1;
+	int rows = (int)json_array_size(json_object_get(record, "guests")) + 1, height;
 	struct panel p = {.to = to, .record = record, .y = TOP};
-	int height;
+	bool near = near_by(&p);
+	double y;
 
-	/* Of an epoch that did not get so far there is the whole only. */
-	if (release)
-		near = fmin(tool_number(release, "end_ns") * 1.1, total);
-	height = TOP + (int)rows * ROW * (near > 0 ? 2 : 1) + AXIS * 2 + GAP + 20;
+	height = TOP + rows * ROW * (near ? 2 : 1) + AXIS * 2 + GAP + 20;
 	fprintf(to,
-		"<svg xmlns=\"http:"
-		"//www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" "
-		"font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n"
-		"<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
-		WIDTH, height, WIDTH, height);
+		"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" "
+		"height=\"%d\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n"
+		"<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n",
+		WIDTH, height, WIDTH, height, WIDTH, height);
 	heading(to, record);
-	if (near > 0) {
-		p.span = near;
-		y = panel(&p, "until the job goes on");
-		p.y = y + GAP;
-	}
-	p.span = total;
+	if (near)
+		p.y = panel(&p, "from the hold to the release") + GAP;
+	p.from = 0;
+	p.till = fmax(tool_number(record, "total_ms") * 1e6, 1);
 	y = panel(&p, "the whole epoch");
 	legend(to, record, y + 10);
 	fputs("</svg>\n", to);
