@@ -1,4 +1,6 @@
 /* How the commands reach hosts, and how a person stops them. */
+#include <errno.h>
+#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,10 +20,32 @@ static void on_signal(int sig)
 	vckpt_cancel_now(cancel_fd);
 }
 
+/* A vckptd that is started makes its folder.  For a socket that somebody named this would hide a
+ * mistake in the name, and look like a host with nothing on it. */
+static int check_socket(const struct tool *t, struct vckpt_error *err)
+{
+	const char *slash = strrchr(t->socket, '/');
+	char dir[PATH_MAX];
+
+	if (!t->socket_given || !slash || slash == t->socket)
+		return 0;
+	if (snprintf(dir, sizeof(dir), "%.*s", (int)(slash - t->socket), t->socket) >=
+	    (int)sizeof(dir))
+		return vckpt_fail(err, VCKPT_EUSAGE, "the path of the socket is too long");
+	if (access(dir, F_OK) == 0 || errno != ENOENT)
+		return 0;
+	return vckpt_fail(err, VCKPT_ENOTFOUND,
+			  "no vckptd listens on %s, since there is no folder %s: name another "
+			  "socket, or make the folder to have one started there",
+			  t->socket, dir);
+}
+
 static int open_host(void *arg, const char *name, struct vckpt_host **host, struct vckpt_error *err)
 {
 	const struct tool *t = arg;
 
+	if (vckpt_remote_is_here(name) && check_socket(t, err) < 0)
+		return -1;
 	if (vckpt_remote_is_here(name))
 		return vckpt_remote_local(t->socket, t->daemon, t->who, host, err);
 	return vckpt_remote_elsewhere(t->launcher, name, t->who, host, err);

@@ -42,6 +42,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_INIT:
 		t->store = setting("VCKPT_STORE", "/var/lib/vckpt");
 		t->socket = setting("VCKPT_SOCKET", "/run/vckpt/vckptd.sock");
+		t->socket_given = getenv("VCKPT_SOCKET") && *getenv("VCKPT_SOCKET");
 		t->daemon = setting("VCKPT_DAEMON", SBINDIR "/vckptd");
 		t->launcher = setting("VCKPT_LAUNCHER", DEFAULT_LAUNCHER);
 		t->log = (struct vckpt_log){VCKPT_WARN, vckpt_log_stderr, NULL};
@@ -51,6 +52,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_SOCKET:
 		t->socket = arg;
+		t->socket_given = true;
 		return 0;
 	case OPT_LAUNCHER:
 		t->launcher = arg;

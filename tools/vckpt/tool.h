@@ -22,6 +22,7 @@ struct tool {
 	const char *store, *socket, *daemon,
 		*launcher; /* folders and programs, see options.c for the defaults */
 	char who[128];     /* who asks, once there is a context */
+	bool socket_given; /* by whoever calls, not by default */
 	bool json, quiet;
 	int verbose;
 	struct vckpt_log log;

@@ -1,0 +1,71 @@
+# shellcheck shell=bash
+# lib.sh: helpers of the tests that call the programs and need no guest.  VCKPT_BUILD is the build tree.
+set -u
+export LC_ALL=C.UTF-8
+tools_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+: "${VCKPT_BUILD:=$(cd "$tools_dir/../.." && pwd)/build}"
+TEST_DIR=$(mktemp -d "${TMPDIR:-/tmp}/vckpt-tools.XXXXXX") || exit 1
+trap 'rm -rf "$TEST_DIR"' EXIT
+trap 'exit 130' INT TERM HUP
+unset VCKPT_SOCKET VCKPT_LAUNCHER
+export VCKPT_STORE=$TEST_DIR/store VCKPT_CONFIG=/dev/null
+failed=0 passed=0
+
+export VCKPT_DAEMON=$VCKPT_BUILD/vckptd
+
+vckpt()
+{
+	"$VCKPT_BUILD/vckpt" "$@"
+}
+
+pass()
+{
+	echo "ok $1"
+	passed=$((passed + 1))
+}
+
+fail()
+{
+	echo "not ok $1"
+	[ $# -lt 2 ] || printf '%s\n' "$2" | sed 's/^/# /'
+	failed=$((failed + 1))
+}
+
+# refused NAME CODE PATTERN vckpt-arguments...: with this exit code, in one sentence that matches.
+refused()
+{
+	local name=$1 code=$2 pattern=$3 said got
+	shift 3
+	said=$(vckpt "$@" 2>&1)
+	got=$?
+	if [ $got -ne "$code" ]; then
+		fail "$name" "exit code $got, not $code: $said"
+	elif ! grep -Eq -- "$pattern" <<<"$said"; then
+		fail "$name" "no '$pattern' in: $said"
+	elif [ "$(wc -l <<<"$said")" -ne 1 ]; then
+		fail "$name" "more than one sentence: $said"
+	else
+		pass "$name"
+	fi
+}
+
+# says NAME PATTERN COMMAND...: it succeeds, and its output matches.
+says()
+{
+	local name=$1 pattern=$2 said status=0
+	shift 2
+	said=$("$@" 2>&1) || status=$?
+	if [ $status -ne 0 ]; then
+		fail "$name" "exit code $status: $said"
+	elif ! grep -Eq -- "$pattern" <<<"$said"; then
+		fail "$name" "no '$pattern' in: $said"
+	else
+		pass "$name"
+	fi
+}
+
+finish()
+{
+	[ $failed -eq 0 ] && [ $passed -gt 0 ]
+	exit
+}
