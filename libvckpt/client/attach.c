@@ -36,7 +36,7 @@ void vckpt_attachment_init(struct vckpt_attachment *a)
 
 /* The agent may be between two lives: its socket is there but nobody listens.  Its successor comes
  * within moments, and a process that is not attached is not held, so that is worth waiting for. */
-static int connect_agent(uint64_t deadline, struct vckpt_error *err)
+int vckpt_agent_dial(uint64_t deadline, struct vckpt_error *err)
 {
 	const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
@@ -166,7 +166,7 @@ out:
 static int ask_for_slot(const struct vckpt_identity *id, struct vckpt_error *err)
 {
 	uint64_t deadline = vckpt_now() + VCKPT_ATTACH_MS * VCKPT_MS;
-	vckpt_autofd int sock = connect_agent(deadline, err), slot = -1;
+	vckpt_autofd int sock = vckpt_agent_dial(deadline, err), slot = -1;
 	uint8_t answer[VCKPT_FRAME_HEADER + 1024];
 	struct vckpt_buf out = VCKPT_BUF_EMPTY;
 	ssize_t n;

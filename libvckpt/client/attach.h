@@ -36,6 +36,11 @@ struct vckpt_identity {
 /* As many as surely fit one message. */
 #define VCKPT_IDENTITY_NODES 128
 
+/* A connection to the agent, close-on-exec, whose sends and receives give up after 0.5 s.  Blocks
+ * until `deadline` (vckpt_now()) while no agent listens: one may be between two lives.  The caller
+ * closes it.  VCKPT_ETIME: nobody listens. */
+int vckpt_agent_dial(uint64_t deadline, struct vckpt_error *err);
+
 void vckpt_attachment_init(struct vckpt_attachment *a);
 
 /*

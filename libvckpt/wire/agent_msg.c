@@ -130,3 +130,47 @@ static const struct vckpt_field findings_fields[] = {
 };
 const struct vckpt_type vckpt_agent_findings_type =
 	VCKPT_TYPE(vckpt_agent_findings, findings_fields);
+
+static const struct vckpt_field listen_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_listen, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_listen, wait_ns, 1),
+	VCKPT_F_UINT(struct vckpt_agent_listen, upto, 1),
+	VCKPT_F_UINT(struct vckpt_agent_listen, epoch, 1),
+	VCKPT_F_UINT(struct vckpt_agent_listen, incarnation, 1),
+	VCKPT_F_UINT(struct vckpt_agent_listen, code, 1),
+	VCKPT_F_UINT(struct vckpt_agent_listen, retry_ns, 1),
+	VCKPT_F_STR(struct vckpt_agent_listen, text, 1),
+};
+const struct vckpt_type vckpt_agent_listen_type = VCKPT_TYPE(vckpt_agent_listen, listen_fields);
+
+static const struct vckpt_field wish_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_wish, number, 1),
+	VCKPT_F_UINT(struct vckpt_agent_wish, pid, 1),
+	VCKPT_F_UINT(struct vckpt_agent_wish, uid, 1),
+	VCKPT_F_STR(struct vckpt_agent_wish, program, 1),
+	VCKPT_F_STR(struct vckpt_agent_wish, why, 1),
+	VCKPT_F_UINT(struct vckpt_agent_wish, age_ns, 1),
+	VCKPT_F_UINT(struct vckpt_agent_wish, done, 1),
+	VCKPT_F_UINT(struct vckpt_agent_wish, total, 1),
+};
+const struct vckpt_type vckpt_agent_wish_type = VCKPT_TYPE(vckpt_agent_wish, wish_fields);
+
+static const struct vckpt_field report_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_report, pid, 1),
+	VCKPT_F_UINT(struct vckpt_agent_report, uid, 1),
+	VCKPT_F_STR(struct vckpt_agent_report, program, 1),
+	VCKPT_F_STR(struct vckpt_agent_report, object, 1),
+	VCKPT_F_STR(struct vckpt_agent_report, text, 1),
+	VCKPT_F_UINT(struct vckpt_agent_report, within_ns, 1),
+	VCKPT_F_UINT(struct vckpt_agent_report, chance, 1),
+	VCKPT_F_UINT(struct vckpt_agent_report, age_ns, 1),
+};
+const struct vckpt_type vckpt_agent_report_type = VCKPT_TYPE(vckpt_agent_report, report_fields);
+
+static const struct vckpt_field news_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_news, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_news, incarnation, 1),
+	VCKPT_F_LIST(struct vckpt_agent_news, wishes, 1, &vckpt_agent_wish_type),
+	VCKPT_F_LIST(struct vckpt_agent_news, reports, 1, &vckpt_agent_report_type),
+};
+const struct vckpt_type vckpt_agent_news_type = VCKPT_TYPE(vckpt_agent_news, news_fields);

@@ -27,9 +27,11 @@ enum vckpt_agent_msg {
 	VCKPT_AGENT_RELEASED = 8, /* agent: vckpt_agent_released */
 	VCKPT_AGENT_RESTORED =
 		9, /* host: vckpt_agent_restored, after a restart, instead of RELEASE */
-	VCKPT_AGENT_AWAKE = 10,   /* agent: vckpt_agent_reply */
-	VCKPT_AGENT_INQUIRE = 11, /* host: vckpt_agent_ask */
-	VCKPT_AGENT_FINDINGS = 12 /* agent: vckpt_agent_findings */
+	VCKPT_AGENT_AWAKE = 10,    /* agent: vckpt_agent_reply */
+	VCKPT_AGENT_INQUIRE = 11,  /* host: vckpt_agent_ask */
+	VCKPT_AGENT_FINDINGS = 12, /* agent: vckpt_agent_findings */
+	VCKPT_AGENT_LISTEN = 20,   /* host: vckpt_agent_listen */
+	VCKPT_AGENT_NEWS = 21      /* agent: vckpt_agent_news, as soon as there is some */
 };
 
 struct vckpt_agent_hello {
@@ -161,6 +163,54 @@ struct vckpt_agent_findings {
 	struct vckpt_agent_tcp tcp;
 };
 
+/*
+ * What the programs of this guest say (docs/programs.md).  The host asks, and the agent keeps the
+ * question until there is something or the time is over; a second LISTEN, and any other question,
+ * ends the first without an answer.  A LISTEN of the same session says that the NEWS before it has
+ * come: its reports are not told again.
+ *
+ * It carries what became of requests: all up to number `upto`, and if an epoch was committed also
+ * those that were pending when the hold of that epoch began.  Of another incarnation: nothing.
+ */
+struct vckpt_agent_listen {
+	uint32_t seq;
+	uint64_t wait_ns;
+	uint64_t upto, epoch; /* upto 0: no verdict */
+	uint32_t incarnation;
+	uint16_t code;     /* enum vckpt_code */
+	uint64_t retry_ns; /* VCKPT_ENOTNOW: ask again after this long */
+	char text[256];
+};
+
+/* A request for a checkpoint that waits. */
+struct vckpt_agent_wish {
+	uint64_t number; /* goes up; of one incarnation of the guest */
+	uint32_t pid, uid;
+	char program[64];
+	char why[256];
+	uint64_t age_ns;
+	uint64_t done, total; /* how far the program said it is; total 0: it did not */
+};
+
+struct vckpt_agent_report {
+	uint32_t pid, uid;
+	char program[64];
+	char object[64]; /* what will fail */
+	char text[256];
+	uint64_t within_ns; /* so long after the report; 0 unknown */
+	uint32_t chance;    /* millionths */
+	uint64_t age_ns;
+};
+
+struct vckpt_agent_news {
+	uint32_t seq;
+	uint32_t incarnation;
+	struct vckpt_list wishes;  /* struct vckpt_agent_wish, all that wait */
+	struct vckpt_list reports; /* struct vckpt_agent_report, those not told yet */
+};
+
+extern const struct vckpt_type vckpt_agent_listen_type, vckpt_agent_news_type,
+	vckpt_agent_wish_type, vckpt_agent_report_type;
 extern const struct vckpt_type vckpt_agent_hello_type, vckpt_agent_welcome_type,
 	vckpt_agent_ask_type, vckpt_agent_reply_type, vckpt_agent_hold_type, vckpt_agent_quiet_type,
 	vckpt_agent_released_type, vckpt_agent_restored_type, vckpt_agent_findings_type,

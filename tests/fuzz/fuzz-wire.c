@@ -19,8 +19,10 @@ static const struct vckpt_type *const types[] = {
 	&vckpt_agent_hello_type,    &vckpt_agent_welcome_type,   &vckpt_agent_ask_type,
 	&vckpt_agent_reply_type,    &vckpt_agent_hold_type,      &vckpt_agent_quiet_type,
 	&vckpt_agent_released_type, &vckpt_agent_restored_type,  &vckpt_agent_findings_type,
-	&vckpt_client_attach_type,  &vckpt_client_attached_type, &vckpt_host_hello_type,
-	&vckpt_host_welcome_type,   &vckpt_host_request_type,    &vckpt_host_event_type,
+	&vckpt_client_attach_type,  &vckpt_client_attached_type, &vckpt_client_say_type,
+	&vckpt_client_answer_type,  &vckpt_client_event_type,    &vckpt_agent_listen_type,
+	&vckpt_agent_news_type,     &vckpt_host_hello_type,      &vckpt_host_welcome_type,
+	&vckpt_host_request_type,   &vckpt_host_event_type,
 };
 
 static void one_message(const struct vckpt_type *type, const uint8_t *data, size_t len)

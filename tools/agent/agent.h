@@ -17,6 +17,7 @@
 #include "nic.h"
 #include "nl.h"
 #include "session.h"
+#include "speak.h"
 #include "wire/agent_msg.h"
 
 #define VCKPT_GATES_MAX 8
@@ -52,6 +53,7 @@ struct vckpt_agent {
 	struct vckpt_hold hold;
 	struct vckpt_restoring *restoring; /* NULL: no RESTORED is being served */
 	struct vckpt_session session;
+	struct vckpt_speak speak;
 	bool urgent; /* may run before the ranks: SCHED_FIFO was granted */
 };
 

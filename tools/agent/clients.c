@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/process.h"
 #include "proc.h"
@@ -22,6 +23,8 @@
 #define CONNECTIONS_UID 1024 /* of them for one user: as many as can be attached */
 #define ATTACH_S        5    /* for so long a connection may say nothing */
 #define NODES_MAX       256
+#define SAY_EVERY       (5 * VCKPT_MS) /* a connection may say so much, ... */
+#define SAY_AT_ONCE     200            /* ... and so much at once */
 #define REGISTRY_MAX    (1 << 20)
 
 /* A connection that has not attached yet, or stays open to learn of our end. */
@@ -31,6 +34,7 @@ struct vckpt_connection {
 	uid_t uid;
 	struct event *readable;
 	struct vckpt_frame_reader reader;
+	uint64_t said; /* when the next word is due if all were evenly spaced */
 	int fd;
 };
 
@@ -297,6 +301,20 @@ out:
 	return rc;
 }
 
+void vckpt_connection_send(void *connection, uint16_t type, const struct vckpt_type *mtype,
+			   const void *m)
+{
+	struct vckpt_connection *cn = connection;
+	struct vckpt_buf out = VCKPT_BUF_EMPTY;
+
+	/* Who does not read is not waited for. */
+	if (vckpt_frame_put(&out, type, VCKPT_CLIENT_LOWEST, 0, mtype, m, NULL) == 0 &&
+	    send(cn->fd, out.data, out.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		vckpt_log(cn->all->log, VCKPT_DEBUG, "clients", "a program was not told: %s",
+			  strerror(errno));
+	vckpt_buf_free(&out);
+}
+
 static int peer_pid(int fd, pid_t *pid, struct vckpt_error *err)
 {
 	struct ucred cred;
@@ -311,6 +329,34 @@ static int peer_pid(int fd, pid_t *pid, struct vckpt_error *err)
 	return 0;
 }
 
+/* We run before every rank: nobody may keep us busy. */
+static int may_say(struct vckpt_connection *cn, struct vckpt_error *err)
+{
+	uint64_t now = vckpt_now();
+
+	if (cn->said < now)
+		cn->said = now;
+	cn->said += SAY_EVERY;
+	if (cn->said - now > SAY_AT_ONCE * SAY_EVERY)
+		return vckpt_fail(err, VCKPT_EREFUSED, "a program says too much");
+	return 0;
+}
+
+static int serve_say(struct vckpt_connection *cn, const struct vckpt_frame *f,
+		     struct vckpt_error *err)
+{
+	struct vckpt_clients *cs = cn->all;
+	struct vckpt_client_say m;
+	pid_t pid;
+
+	if (may_say(cn, err) < 0 || peer_pid(cn->fd, &pid, err) < 0 ||
+	    vckpt_decode(&vckpt_client_say_type, &m, f->version, f->payload, f->len, err) < 0)
+		return -1;
+	if (cs->say)
+		cs->say(cs->say_arg, cn, pid, cn->uid, &m);
+	return 0;
+}
+
 static int serve(struct vckpt_connection *cn, const struct vckpt_frame *f, struct vckpt_error *err)
 {
 	struct vckpt_client_attached answer = {.version = VCKPT_CLIENT_HIGHEST};
@@ -319,6 +365,8 @@ static int serve(struct vckpt_connection *cn, const struct vckpt_frame *f, struc
 	struct vckpt_client *c = NULL;
 	pid_t pid = 0;
 
+	if (f->type == VCKPT_CLIENT_SAY && f->version == VCKPT_CLIENT_LOWEST)
+		return serve_say(cn, f, err);
 	if (f->type != VCKPT_CLIENT_ATTACH || f->version != VCKPT_CLIENT_LOWEST)
 		return vckpt_fail(err, VCKPT_EPEER, "a client sent message %u version %u", f->type,
 				  f->version);
@@ -345,6 +393,8 @@ static int serve(struct vckpt_connection *cn, const struct vckpt_frame *f, struc
 
 static void connection_end(struct vckpt_connection *cn)
 {
+	if (cn->all->gone)
+		cn->all->gone(cn->all->say_arg, cn);
 	cn->all->nconnections--;
 	*cn->link = cn->next;
 	if (cn->next)

@@ -48,12 +48,21 @@ struct vckpt_clients {
 	struct vckpt_client *v[VCKPT_CLIENTS_MAX];
 	void (*changed)(void *arg); /* somebody went; may be NULL */
 	void *arg;
+	/* A process speaks (wire/client_msg.h, SAY), and its connection ends.  May be NULL. */
+	void (*say)(void *arg, void *connection, pid_t pid, uid_t uid,
+		    const struct vckpt_client_say *m);
+	void (*gone)(void *arg, void *connection);
+	void *say_arg;
 };
 
 /* Takes over the slots of a predecessor and listens on RUN_DIR/agent.sock. */
 int vckpt_clients_open(struct vckpt_clients *cs, struct event_base *base, const char *run_dir,
 		       const struct vckpt_log *log, struct vckpt_error *err);
 void vckpt_clients_close(struct vckpt_clients *cs);
+
+/* Sends to whoever said something; lost if he does not read. */
+void vckpt_connection_send(void *connection, uint16_t type, const struct vckpt_type *mtype,
+			   const void *m);
 
 /* NULL when `pid` is not attached. */
 struct vckpt_client *vckpt_clients_find(const struct vckpt_clients *cs, pid_t pid);

@@ -142,6 +142,8 @@ static void on_expiry(evutil_socket_t fd, short what, void *arg)
 		  (unsigned long long)h->agent->control.state->epoch);
 	if (end(h, true, &toll, &err) < 0)
 		vckpt_log(&h->agent->log, VCKPT_ERROR, "hold", "%s", err.text);
+	vckpt_programs_released(&h->agent->speak.programs, VCKPT_ETIME,
+				atomic_load(&h->agent->control.page->incarnation));
 }
 
 /* Not at once: a gate may be amid a check when it, or what it calls, pokes. */

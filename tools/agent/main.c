@@ -14,13 +14,17 @@
 
 #include "agent.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 const char *argp_program_version = "vckpt-agent " PACKAGE_VERSION;
 
 struct options {
 	const char *port, *run_dir, *gates, *nics;
+	struct vckpt_speak_options speak;
 	enum vckpt_level level;
 };
+
+enum { OPT_ASK_FILE = 256, OPT_ASK_SIGNAL, OPT_HOLD_OFF_MAX, OPT_BEFORE_MAX };
 
 static const struct argp_option option_list[] = {
 	{"port", 'p', "PATH", 0, "The host's port (default: virtio-serial port org.vckpt.0)", 0},
@@ -28,8 +32,37 @@ static const struct argp_option option_list[] = {
 	{"gate", 'g', "LIST", 0, "Makes of the gate that may be used (default: nic-plug,socket)",
 	 0},
 	{"nic", 'n', "LIST", 0, "Network cards to plug (default: all that have a device)", 0},
+	{"ask-file", OPT_ASK_FILE, "PATH", 0,
+	 "Ask for a checkpoint when this file appears; it is removed when that is decided", 0},
+	{"ask-signal", OPT_ASK_SIGNAL, "NAME", 0,
+	 "Ask for a checkpoint when the agent gets this signal: USR1 or USR2", 0},
+	{"hold-off-max", OPT_HOLD_OFF_MAX, "SECONDS", 0,
+	 "Longest time for which a program may hold checkpoints off (default: 60)", 0},
+	{"before-max", OPT_BEFORE_MAX, "SECONDS", 0,
+	 "Longest time that a checkpoint waits for what programs do before it (default: 10)", 0},
 	{"log", 'l', "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
 	{0}};
+
+static uint64_t seconds(const char *arg, struct argp_state *state)
+{
+	char *end;
+	double s = strtod(arg, &end);
+
+	if (end == arg || *end || !(s >= 0 && s <= 86400))
+		argp_error(state, "'%s' is no number of seconds from 0 to 86400", arg);
+	return (uint64_t)(s * 1e9);
+}
+
+static int signal_of(const char *arg, struct argp_state *state)
+{
+	if (strncmp(arg, "SIG", 3) == 0)
+		arg += 3;
+	if (strcmp(arg, "USR1") == 0)
+		return SIGUSR1;
+	if (strcmp(arg, "USR2") != 0)
+		argp_error(state, "--ask-signal takes USR1 or USR2, not '%s'", arg);
+	return SIGUSR2;
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -48,6 +81,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'n':
 		o->nics = arg;
+		return 0;
+	case OPT_ASK_FILE:
+		o->speak.file = arg;
+		return 0;
+	case OPT_ASK_SIGNAL:
+		o->speak.signal = signal_of(arg, state);
+		return 0;
+	case OPT_HOLD_OFF_MAX:
+		o->speak.hold_max = seconds(arg, state);
+		return 0;
+	case OPT_BEFORE_MAX:
+		o->speak.patience_max = seconds(arg, state);
 		return 0;
 	case 'l':
 		if (vckpt_level_parse(arg, &o->level, &err) < 0)
@@ -150,6 +195,7 @@ static int set_up(struct vckpt_agent *a, const struct options *o, struct vckpt_e
 					 .nics = &a->nics};
 	if (vckpt_clients_open(&a->clients, a->base, o->run_dir, &a->log, err) < 0 ||
 	    vckpt_hold_open(a, o->gates, err) < 0 ||
+	    vckpt_speak_open(&a->speak, a, &o->speak, err) < 0 ||
 	    vckpt_session_open(&a->session, a, o->port, err) < 0)
 		return -1;
 	return 0;
@@ -175,8 +221,10 @@ static int run(struct vckpt_agent *a)
 
 int main(int argc, char **argv)
 {
-	struct options o = {
-		.run_dir = "/run/vckpt", .gates = "nic-plug,socket", .level = VCKPT_INFO};
+	struct options o = {.run_dir = "/run/vckpt",
+			    .gates = "nic-plug,socket",
+			    .level = VCKPT_INFO,
+			    .speak = {.hold_max = 60 * VCKPT_S, .patience_max = 10 * VCKPT_S}};
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct vckpt_agent *a;
 	int rc;
@@ -199,6 +247,7 @@ int main(int argc, char **argv)
 	/* In the order of need: a gate left shut is worse than a socket left open. */
 	vckpt_hold_close(a);
 	vckpt_session_close(&a->session);
+	vckpt_speak_close(&a->speak);
 	vckpt_clients_close(&a->clients);
 	vckpt_control_close(&a->control);
 	vckpt_nl_close(&a->route);

@@ -42,6 +42,7 @@ struct wire {
 struct vckpt_restoring {
 	struct vckpt_agent *agent;
 	uint32_t seq, incarnation;
+	uint64_t epoch;
 	uint64_t number, began;
 	unsigned nprobed, nwires, sent;
 	struct probed probed[VCKPT_ADDRS_MAX];
@@ -139,6 +140,7 @@ static void awake(struct vckpt_restoring *r)
 		return;
 	}
 	put(r, VCKPT_ARP_ANNOUNCE);
+	vckpt_programs_restored(&a->speak.programs, r->epoch, r->incarnation);
 	finish(r, VCKPT_OK, r->notes);
 }
 
@@ -293,6 +295,7 @@ void vckpt_restored(struct vckpt_agent *a, const struct vckpt_agent_restored *m)
 	r->agent = a;
 	r->seq = m->seq;
 	r->incarnation = m->incarnation;
+	r->epoch = m->epoch;
 	r->began = vckpt_now();
 	if (stir(&m->seed) < 0)
 		note(r, "the kernel's randomness was not renewed", strerror(errno));

@@ -243,6 +243,7 @@ static void serve_hello(struct vckpt_session *s, const struct vckpt_frame *f,
 	struct vckpt_agent_welcome w = {.seq = m->seq};
 	size_t used = 0;
 
+	vckpt_speak_session(&a->speak, true);
 	s->greeted = true;
 	s->nonce = f->nonce;
 	s->version = VCKPT_AGENT_LOWEST;
@@ -282,7 +283,6 @@ static void serve_prepare(struct vckpt_session *s, const struct vckpt_agent_ask 
 	uint32_t known = atomic_load(&a->control.page->incarnation);
 	uint64_t now = vckpt_now(), expiry = atomic_load(&st->expiry);
 
-	/* Room for regions in which the program holds checkpoints off: they answer here, too. */
 	if (m->incarnation < known) {
 		r.code = VCKPT_EREFUSED;
 		snprintf(r.text, sizeof(r.text),
@@ -298,7 +298,7 @@ static void serve_prepare(struct vckpt_session *s, const struct vckpt_agent_ask 
 		r.retry_ns = expiry > now ? expiry - now : 1;
 		snprintf(r.text, sizeof(r.text), "epoch %llu is still held, for %.3f s at most",
 			 (unsigned long long)st->epoch, (double)r.retry_ns / 1e9);
-	} else {
+	} else if (vckpt_programs_prepare(&a->speak.programs, m->epoch, known, now, &r)) {
 		vckpt_agent_urgent(a, false);
 		vckpt_hold_prepare(a);
 		vckpt_agent_urgent(a, true);
@@ -311,7 +311,18 @@ static void serve_release(struct vckpt_session *s, const struct vckpt_agent_ask 
 	struct vckpt_agent_released r = {0};
 
 	vckpt_hold_release(s->agent, m, &r);
+	vckpt_programs_released(&s->agent->speak.programs, r.code,
+				atomic_load(&s->agent->control.page->incarnation));
 	vckpt_session_send(s, VCKPT_AGENT_RELEASED, &vckpt_agent_released_type, &r);
+}
+
+static void serve_hold(struct vckpt_session *s, const struct vckpt_agent_hold *m)
+{
+	struct vckpt_agent *a = s->agent;
+
+	vckpt_hold_begin(a, m);
+	if (a->hold.gate && a->control.state->epoch == m->epoch)
+		vckpt_programs_held(&a->speak.programs, m->epoch);
 }
 
 static void serve_inquire(struct vckpt_session *s, const struct vckpt_agent_ask *m)
@@ -331,10 +342,12 @@ union message {
 	struct vckpt_agent_ask ask;
 	struct vckpt_agent_hold hold;
 	struct vckpt_agent_restored restored;
+	struct vckpt_agent_listen listen;
 };
 
 static void dispatch(struct vckpt_session *s, const struct vckpt_frame *f, const union message *m)
 {
+	vckpt_speak_session(&s->agent->speak, false);
 	switch (f->type) {
 	case VCKPT_AGENT_HELLO:
 		serve_hello(s, f, &m->hello);
@@ -343,7 +356,7 @@ static void dispatch(struct vckpt_session *s, const struct vckpt_frame *f, const
 		serve_prepare(s, &m->ask);
 		break;
 	case VCKPT_AGENT_HOLD:
-		vckpt_hold_begin(s->agent, &m->hold);
+		serve_hold(s, &m->hold);
 		break;
 	case VCKPT_AGENT_RELEASE:
 		serve_release(s, &m->ask);
@@ -353,6 +366,9 @@ static void dispatch(struct vckpt_session *s, const struct vckpt_frame *f, const
 		break;
 	case VCKPT_AGENT_INQUIRE:
 		serve_inquire(s, &m->ask);
+		break;
+	case VCKPT_AGENT_LISTEN:
+		vckpt_speak_listen(&s->agent->speak, &m->listen);
 		break;
 	}
 }
@@ -366,6 +382,7 @@ static void serve(struct vckpt_session *s, const struct vckpt_frame *f)
 		[VCKPT_AGENT_RELEASE] = &vckpt_agent_ask_type,
 		[VCKPT_AGENT_RESTORED] = &vckpt_agent_restored_type,
 		[VCKPT_AGENT_INQUIRE] = &vckpt_agent_ask_type,
+		[VCKPT_AGENT_LISTEN] = &vckpt_agent_listen_type,
 	};
 	const struct vckpt_type *type =
 		f->type < sizeof(types) / sizeof(types[0]) ? types[f->type] : NULL;
