@@ -170,6 +170,12 @@ int vckpt_cluster_kill(const struct vckpt_cluster_ctx *ctx, json_t **report,
 int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
 			 struct vckpt_error *err);
 
+/* The hosts of the cluster and `n` more: {"cluster", "hosts": [{"host", "state": "up" | "silent",
+ * "error"?, "guests": [names that the definition has there], "detail"? (docs/host-protocol.md,
+ * HOST)}]}.  Takes no lease; a host that does not answer is in the answer, not a failure. */
+int vckpt_cluster_hosts(const struct vckpt_cluster_ctx *ctx, const char *const *more, size_t n,
+			json_t **hosts, struct vckpt_error *err);
+
 /* {"cluster", "worst": "ok" | "note" | "warn" | "bad",
  *  "findings": [{"host", "guest"? , "id", "level", "object", "text", "cure"}]}; a host or guest
  * that cannot be asked is a finding itself.  ctx.cluster NULL: only the host `ctx.open_host("")` is

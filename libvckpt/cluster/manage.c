@@ -294,6 +294,48 @@ int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
 	return rc;
 }
 
+/* ---- hosts ---- */
+
+static json_t *host_status(const struct vckpt_cluster_session *s, uint32_t k,
+			   const struct vckpt_answer *a)
+{
+	json_t *guests = json_array(), *o;
+
+	for (uint32_t i = 0; i < s->c.n_slots; i++)
+		if (s->c.slots[i].link == k)
+			json_array_append_new(guests, json_string(s->c.slots[i].guest));
+	o = json_pack("{s:s,s:s,s:o}", "host", s->hosts[k], "state",
+		      a->error.code == VCKPT_OK ? "up" : "silent", "guests", guests);
+	if (a->error.code != VCKPT_OK)
+		json_object_set_new(o, "error", json_string(a->error.text));
+	if (a->detail)
+		json_object_set(o, "detail", a->detail);
+	return o;
+}
+
+int vckpt_cluster_hosts(const struct vckpt_cluster_ctx *ctx, const char *const *more, size_t n,
+			json_t **hosts, struct vckpt_error *err)
+{
+	vckpt_auto(vckpt_session_end) struct vckpt_cluster_session s = {.more = more, .n_more = n};
+	struct vckpt_ask_machine q = {0};
+	struct vckpt_deadlines d = {0};
+	json_t *list;
+	int rc;
+
+	vckpt_deadlines_default(&d);
+	if (vckpt_session_begin(&s, ctx, "hosts", VCKPT_LOOK_ONLY, err) < 0)
+		return -1;
+	rc = vckpt_session_ask(&s, true, VCKPT_OP_HOST, d.open_ns, &q, err);
+	list = json_array();
+	for (uint32_t k = 0; k < q.m.n && rc == 0; k++)
+		json_array_append_new(list, host_status(&s, k, &q.answers[k]));
+	if (rc == 0)
+		*hosts = json_pack("{s:s,s:O}", "cluster", s.c.cluster, "hosts", list);
+	json_decref(list);
+	vckpt_ask_machine_clear(&q);
+	return rc;
+}
+
 /* ---- doctor ---- */
 
 static const char *const levels[] = {"ok", "note", "warn", "bad"};

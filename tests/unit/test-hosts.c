@@ -345,6 +345,28 @@ static void test_restart_goes_on(void)
 	}
 }
 
+static void test_hosts_told(void)
+{
+	static const char *const more[] = {"hc", "hd"};
+	json_t *answer = NULL, *one;
+	struct lab l;
+
+	lab_open(&l, 0);
+	l.absent = "hd";
+	CU_ASSERT_EQUAL_FATAL(vckpt_cluster_hosts(&l.ctx, more, 2, &answer, &l.err), 0);
+	CU_ASSERT_EQUAL(json_array_size(json_object_get(answer, "hosts")), 4);
+	one = json_array_get(json_object_get(answer, "hosts"), 0);
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(one, "state")), "up");
+	CU_ASSERT_EQUAL(json_array_size(json_object_get(one, "guests")), 2);
+	CU_ASSERT_PTR_NOT_NULL(json_object_get(json_object_get(one, "detail"), "memory_free"));
+	one = json_array_get(json_object_get(answer, "hosts"), 3);
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(one, "state")), "silent");
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(json_string_value(json_object_get(one, "error")), "no route to it"));
+	json_decref(answer);
+	lab_close(&l);
+}
+
 /* Any failure of any host at any request of a restart elsewhere, then another try. */
 static void test_restart_seeds(void)
 {
@@ -672,6 +694,7 @@ static const struct unit_test tests[] = {
 	{"restart: hosts that are off", test_restart_lost},
 	{"restart: hosts that do not fit", test_restart_misfit},
 	{"restart: goes on when a host fails", test_restart_goes_on},
+	{"hosts: what is told of them", test_hosts_told},
 	{"restart: failures of sixty seeds", test_restart_seeds},
 	{"simulation: six thousand small clusters", test_small_clusters},
 	{"simulation: 4096 guests on 256 hosts", test_4096_guests},
