@@ -71,6 +71,29 @@ static bool same_guests(const struct vckpt_definition *a, const struct vckpt_def
 	return a->n == b->n;
 }
 
+/* Whoever forgets where a guest is may start a second one: a name of a host is changed by a restart
+ * only. */
+static int check_hosts(const struct vckpt_definition *old, const struct vckpt_definition *new,
+		       struct vckpt_error *err)
+{
+	for (uint32_t i = 0; i < old->n; i++)
+		for (uint32_t k = 0; k < new->n; k++) {
+			const struct vckpt_guest_definition *a = &old->guests[i];
+			const struct vckpt_guest_definition *b = &new->guests[k];
+
+			if (strcmp(a->name, b->name) != 0 || !a->host[0] ||
+			    strcmp(a->host, b->host) == 0)
+				continue;
+			return vckpt_fail(
+				err, VCKPT_EREFUSED,
+				"guest %s is on host %s, as far as the cluster's definition "
+				"knows: bring it elsewhere with restart --on, or replace "
+				"the definition on purpose (--replace)",
+				a->name, a->host);
+		}
+	return 0;
+}
+
 /* *exists: there is a definition already, and it may be replaced. */
 static int check_older(const struct vckpt_cluster_ctx *ctx, const struct vckpt_definition *def,
 		       bool replace, bool *exists, struct vckpt_error *err)
@@ -80,6 +103,7 @@ static int check_older(const struct vckpt_cluster_ctx *ctx, const struct vckpt_d
 	struct vckpt_store *store;
 	vckpt_autofree char *text = NULL;
 	size_t len;
+	int hosts;
 	bool same;
 
 	*exists = false;
@@ -103,9 +127,10 @@ static int check_older(const struct vckpt_cluster_ctx *ctx, const struct vckpt_d
 	if (vckpt_definition_decode(text, len, &old, err) < 0)
 		return -1;
 	same = same_guests(&old, def);
+	hosts = same ? check_hosts(&old, def, err) : 0;
 	vckpt_definition_clear(&old);
 	if (same)
-		return 0;
+		return hosts;
 	return vckpt_fail(
 		err, VCKPT_EREFUSED,
 		"cluster %s is defined already, with other guests or other domains: its epochs "

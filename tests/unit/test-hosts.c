@@ -89,10 +89,11 @@ static int open_null(void *arg, const char *name, struct vckpt_host **host, stru
 	return vckpt_null_open(l->w, name, host, err);
 }
 
+static const struct vckpt_adopt_guest guests[JOB] = {
+	{"g0", "d0", "ha"}, {"g1", "d1", "ha"}, {"g2", "d2", "hb"}, {"g3", "d3", "hb"}};
+
 static void lab_open(struct lab *l, unsigned seed)
 {
-	static const struct vckpt_adopt_guest guests[JOB] = {
-		{"g0", "d0", "ha"}, {"g1", "d1", "ha"}, {"g2", "d2", "hb"}, {"g3", "d3", "hb"}};
 	struct vckpt_null_config config = {.delay_ns = VCKPT_MS / 5,
 					   .capture_ns = VCKPT_MS,
 					   .silence_ns = 20 * VCKPT_MS,
@@ -130,7 +131,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 /* Nothing was done that must not be, nobody is left held, paused or half rebuilt, and at most one
  * copy of each guest lives. */
-static void at_rest(struct vckpt_null_world *w, const char *what, unsigned guests,
+static void at_rest(struct vckpt_null_world *w, const char *what, unsigned n,
 		    const char *const *hosts, unsigned n_hosts)
 {
 	const char *v = vckpt_null_world_violation(w), *u = vckpt_null_world_unrest(w);
@@ -139,7 +140,7 @@ static void at_rest(struct vckpt_null_world *w, const char *what, unsigned guest
 		printf("\n    %s: %s%s%s", what, v ? v : "", v && u ? "; " : "", u ? u : "");
 	CU_ASSERT_PTR_NULL(v);
 	CU_ASSERT_PTR_NULL(u);
-	for (unsigned i = 0; i < guests; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		unsigned alive = 0;
 		char name[16];
 
@@ -231,7 +232,10 @@ static void test_restart_on(void)
 	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "ha ha hb hb");
 	CU_ASSERT_EQUAL(restart(&l, "hc hd", "", true, NULL), 0);
 	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "hc hd hc hd");
-	/* The definition knows: the next one finds them there. */
+	/* The definition knows, and does not forget: the next one finds them there. */
+	CU_ASSERT_EQUAL(vckpt_cluster_adopt(&l.ctx, guests, JOB, false, NULL, &l.err), -1);
+	CU_ASSERT_EQUAL(l.err.code, VCKPT_EREFUSED);
+	CU_ASSERT_PTR_NOT_NULL(strstr(l.err.text, "guest g0 is on host hc"));
 	CU_ASSERT_EQUAL(restart(&l, "", "", false, NULL), VCKPT_EREFUSED);
 	kill_all(&l);
 	CU_ASSERT_EQUAL(restart(&l, "", "", false, NULL), 0);
