@@ -10,6 +10,7 @@ export LAB_PROGRAMS=$VCKPT_BUILD/tests/lab
 # shellcheck source=tests/real/lib.sh
 . "$here/lib.sh"
 export VCKPT_STORE=$LAB_DIR/store
+export VCKPT_CONFIG=/dev/null # the machine's own is not asked
 
 # vckpt ARGUMENTS: in host h1, with the build tree's programs.
 vckpt()

@@ -9,7 +9,7 @@
 
 struct checkpoint {
 	char *cluster;
-	struct vckpt_checkpoint_options opt;
+	struct tool_settings *set;
 };
 
 enum { OPT_ENGINE = 1, OPT_GATE, OPT_DRAIN, OPT_CODEC, OPT_LEVEL, OPT_LIMIT, OPT_WHY };
@@ -36,66 +36,27 @@ static const struct argp_option options[] = {
 	{0},
 };
 
-static int level_of(const char *text, struct argp_state *state)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	if (*end || end == text || n < 0 || n > 22)
-		argp_error(state, "--level takes a number from 0 (default) to 22, not '%s'", text);
-	return (int)n;
-}
-
-static uint64_t limit_of(const char *text, struct argp_state *state)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	if (*end || end == text || n < 1 || n > 1 << 20)
-		argp_error(state, "--limit takes a number of MiB a second, from 1, not '%s'", text);
-	return (uint64_t)n << 20;
-}
-
-static const char *one_of(const char *option, const char *value, const char *const *choices,
-			  struct argp_state *state)
-{
-	for (size_t i = 0; choices[i]; i++)
-		if (strcmp(choices[i], value) == 0)
-			return value;
-	argp_error(state, "--%s does not know '%s': see --help", option, value);
-	return NULL;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	static const char *const engines[] = {"background", "stop-copy", NULL};
-	static const char *const gates[] = {"nic-plug", "socket", "none", NULL};
-	static const char *const codecs[] = {"lz4", "zstd", "none", NULL};
+	static const char *const names[] = {
+		[OPT_ENGINE] = "engine", [OPT_GATE] = "gate",   [OPT_DRAIN] = "drain",
+		[OPT_CODEC] = "codec",   [OPT_LEVEL] = "level", [OPT_LIMIT] = "limit",
+	};
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct checkpoint *o = state->input;
 
 	switch (key) {
 	case OPT_ENGINE:
-		o->opt.engine = one_of("engine", arg, engines, state);
-		return 0;
 	case OPT_GATE:
-		o->opt.gate = one_of("gate", arg, gates, state);
-		return 0;
 	case OPT_DRAIN:
-		if (vckpt_drain_parse(arg, &o->opt.drain, &err) < 0)
-			argp_error(state, "--drain: %s", err.text);
-		return 0;
 	case OPT_CODEC:
-		o->opt.codec = one_of("codec", arg, codecs, state);
-		return 0;
 	case OPT_LEVEL:
-		o->opt.level = level_of(arg, state);
-		return 0;
 	case OPT_LIMIT:
-		o->opt.limit = limit_of(arg, state);
+		if (tool_setting(o->set, "checkpoint", names[key], arg, &err) < 0)
+			argp_error(state, "--%s", err.text);
 		return 0;
 	case OPT_WHY:
-		o->opt.why = arg;
+		o->set->checkpoint.why = arg;
 		return 0;
 	default:
 		return tool_take_cluster(&o->cluster, key, arg, state);
@@ -160,7 +121,7 @@ static int run(struct tool *t, int argc, char **argv)
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct vckpt_checkpoint_result result = {0};
 	struct vckpt_cluster_ctx ctx;
-	struct checkpoint o = {.opt.drain = VCKPT_DRAIN_PREFER};
+	struct checkpoint o = {.set = &t->settings};
 	char name[65];
 	int rc;
 
@@ -169,9 +130,9 @@ static int run(struct tool *t, int argc, char **argv)
 	if (rc == 0)
 		rc = tool_context(t, "checkpoint", name, &ctx, &err);
 	if (rc == 0 && !t->json && !t->quiet)
-		estimate(t, name, o.opt.limit);
+		estimate(t, name, o.set->checkpoint.limit);
 	if (rc == 0)
-		rc = vckpt_cluster_checkpoint(&ctx, &o.opt, &result, &err);
+		rc = vckpt_cluster_checkpoint(&ctx, &o.set->checkpoint, &result, &err);
 	tool_progress_free(t->progress);
 	t->progress = NULL;
 	if (rc < 0)

@@ -96,7 +96,7 @@ static int run(struct tool *t, int argc, char **argv)
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct vckpt_restart_result result = {0};
 	struct vckpt_cluster_ctx ctx;
-	struct restart o = {0};
+	struct restart o = {.opt.deadlines = t->settings.deadlines};
 	uint64_t epoch = 0;
 	char name[65];
 	int rc = 0;

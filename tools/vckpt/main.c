@@ -55,6 +55,7 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return VCKPT_EUSAGE;
 	}
+	tool_settings_load(&t.settings, &t.settings_error);
 	code = c->run(&t, argc - 1, argv + 1);
 	tool_progress_free(t.progress);
 	return code;

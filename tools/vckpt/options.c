@@ -12,6 +12,7 @@ const char *argp_program_bug_address = NULL;
 
 enum { OPT_STORE = 0x100, OPT_SOCKET, OPT_LAUNCHER, OPT_JSON };
 
+#define DEFAULT_SOCKET "/run/vckpt/vckptd.sock"
 /* A password cannot be asked for: there may be many hosts at once. */
 #define DEFAULT_LAUNCHER "ssh -oBatchMode=yes {host} vckptd --stdio"
 
@@ -27,11 +28,12 @@ static const struct argp_option options[] = {
 	{0},
 };
 
-static const char *setting(const char *name, const char *otherwise)
+/* The environment, the file, the default. */
+static const char *setting(const char *name, const char *set, const char *otherwise)
 {
 	const char *value = getenv(name);
 
-	return value && *value ? value : otherwise;
+	return value && *value ? value : set ? set : otherwise;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -40,11 +42,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case ARGP_KEY_INIT:
-		t->store = setting("VCKPT_STORE", "/var/lib/vckpt");
-		t->socket = setting("VCKPT_SOCKET", "/run/vckpt/vckptd.sock");
-		t->socket_given = getenv("VCKPT_SOCKET") && *getenv("VCKPT_SOCKET");
-		t->daemon = setting("VCKPT_DAEMON", SBINDIR "/vckptd");
-		t->launcher = setting("VCKPT_LAUNCHER", DEFAULT_LAUNCHER);
+		t->store = setting("VCKPT_STORE", t->settings.store, "/var/lib/vckpt");
+		t->socket = setting("VCKPT_SOCKET", t->settings.socket, NULL);
+		t->socket_given = t->socket;
+		if (!t->socket)
+			t->socket = DEFAULT_SOCKET;
+		t->daemon = setting("VCKPT_DAEMON", NULL, SBINDIR "/vckptd");
+		t->launcher = setting("VCKPT_LAUNCHER", t->settings.launcher, DEFAULT_LAUNCHER);
 		t->log = (struct vckpt_log){VCKPT_WARN, vckpt_log_stderr, NULL};
 		return 0;
 	case OPT_STORE:
@@ -107,6 +111,8 @@ void tool_parse(struct tool *t, const struct argp *own, const char *name, int ar
 	argv[0] = full;
 	argp_err_exit_status = VCKPT_EUSAGE;
 	argp_parse(&top, argc, argv, 0, NULL, &b);
+	if (t->settings_error.code)
+		exit(tool_failed(t, name, &t->settings_error));
 }
 
 int tool_split_epoch(char *word, uint64_t *epoch, struct vckpt_error *err)

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cluster/cluster.h"
+#include "settings.h"
 
 struct tool_progress;
 
@@ -22,7 +23,9 @@ struct tool {
 	const char *store, *socket, *daemon,
 		*launcher; /* folders and programs, see options.c for the defaults */
 	char who[128];     /* who asks, once there is a context */
-	bool socket_given; /* by whoever calls, not by default */
+	struct tool_settings settings;
+	struct vckpt_error settings_error; /* said when the command line turned out to be right */
+	bool socket_given;                 /* by whoever calls, not by default */
 	bool json, quiet;
 	int verbose;
 	struct vckpt_log log;

@@ -1,0 +1,229 @@
+/* Defaults of options: which there are, and the file that sets them. */
+#include "settings.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+enum kind { TEXT, PATH, CHOICE, DRAIN, LEVEL, MIB, SECONDS };
+
+static const char *const engines[] = {"background", "stop-copy", NULL};
+static const char *const gates[] = {"nic-plug", "socket", "none", NULL};
+static const char *const codecs[] = {"lz4", "zstd", "none", NULL};
+
+#define AT(member) offsetof(struct tool_settings, member)
+
+static const struct setting {
+	const char *section, *key;
+	enum kind kind;
+	size_t at;
+	const char *const *choices;
+} settings[] = {
+	{"vckpt", "store", PATH, AT(store), NULL},
+	{"vckpt", "socket", PATH, AT(socket), NULL},
+	{"vckpt", "launcher", TEXT, AT(launcher), NULL},
+	{"checkpoint", "engine", CHOICE, AT(checkpoint.engine), engines},
+	{"checkpoint", "gate", CHOICE, AT(checkpoint.gate), gates},
+	{"checkpoint", "drain", DRAIN, AT(checkpoint.drain), NULL},
+	{"checkpoint", "codec", CHOICE, AT(checkpoint.codec), codecs},
+	{"checkpoint", "level", LEVEL, AT(checkpoint.level), NULL},
+	{"checkpoint", "limit", MIB, AT(checkpoint.limit), NULL},
+	{"deadlines", "prepare", SECONDS, AT(deadlines.prepare_ns), NULL},
+	{"deadlines", "quiet", SECONDS, AT(deadlines.quiet_ns), NULL},
+	{"deadlines", "pause", SECONDS, AT(deadlines.pause_ns), NULL},
+	{"deadlines", "cut", SECONDS, AT(deadlines.cut_ns), NULL},
+	{"deadlines", "run", SECONDS, AT(deadlines.run_ns), NULL},
+	{"deadlines", "release", SECONDS, AT(deadlines.release_ns), NULL},
+	{"deadlines", "capture", SECONDS, AT(deadlines.capture_ns), NULL},
+	{"deadlines", "commit", SECONDS, AT(deadlines.commit_ns), NULL},
+	{"deadlines", "abort", SECONDS, AT(deadlines.abort_ns), NULL},
+	{"deadlines", "destroy", SECONDS, AT(deadlines.destroy_ns), NULL},
+	{"deadlines", "restore", SECONDS, AT(deadlines.restore_ns), NULL},
+	{"deadlines", "wake", SECONDS, AT(deadlines.wake_ns), NULL},
+};
+#define NSETTINGS (sizeof(settings) / sizeof(settings[0]))
+
+static int take_text(const struct setting *k, const char *value, const char **to,
+		     struct vckpt_error *err)
+{
+	if (k->kind == PATH && *value != '/')
+		return vckpt_fail(err, VCKPT_EUSAGE, "%s takes an absolute path, not '%s'", k->key,
+				  value);
+	if (!*value)
+		return vckpt_fail(err, VCKPT_EUSAGE, "%s has no value", k->key);
+	*to = strdup(value);
+	return *to ? 0 : vckpt_fail_errno(err, "no memory for %s", k->key);
+}
+
+static int take_choice(const struct setting *k, const char *value, const char **to,
+		       struct vckpt_error *err)
+{
+	char all[128] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; k->choices[i]; i++) {
+		if (strcmp(k->choices[i], value) == 0) {
+			*to = k->choices[i];
+			return 0;
+		}
+		used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%s", i ? ", " : "",
+					 k->choices[i]);
+	}
+	return vckpt_fail(err, VCKPT_EUSAGE, "%s does not know '%s': it takes one of %s", k->key,
+			  value, all);
+}
+
+static int take_number(const struct setting *k, const char *value, void *to,
+		       struct vckpt_error *err)
+{
+	char *end;
+	double n = strtod(value, &end);
+	bool whole = k->kind == SECONDS || n == floor(n);
+	double least = k->kind == LEVEL ? 0 : k->kind == MIB ? 1 : 0.001;
+	double most = k->kind == LEVEL ? 22 : k->kind == MIB ? 1 << 20 : 86400;
+
+	if (end == value || *end || !whole || !(n >= least && n <= most))
+		return vckpt_fail(err, VCKPT_EUSAGE, "%s takes a %s from %g to %g, not '%s'",
+				  k->key,
+				  k->kind == LEVEL ? "level"
+				  : k->kind == MIB ? "number of MiB a second"
+						   : "number of seconds",
+				  least, most, value);
+	if (k->kind == LEVEL)
+		*(int *)to = (int)n;
+	else
+		*(uint64_t *)to =
+			k->kind == MIB ? (uint64_t)n << 20 : (uint64_t)(n * (double)VCKPT_S);
+	return 0;
+}
+
+static int take(const struct setting *k, struct tool_settings *s, const char *value,
+		struct vckpt_error *err)
+{
+	void *to = (char *)s + k->at;
+
+	switch (k->kind) {
+	case TEXT:
+	case PATH:
+		return take_text(k, value, to, err);
+	case CHOICE:
+		return take_choice(k, value, to, err);
+	case DRAIN:
+		return vckpt_drain_parse(value, to, err);
+	default:
+		return take_number(k, value, to, err);
+	}
+}
+
+static const struct setting *find(const char *section, const char *key)
+{
+	for (size_t i = 0; i < NSETTINGS; i++)
+		if (strcmp(settings[i].section, section) == 0 && strcmp(settings[i].key, key) == 0)
+			return &settings[i];
+	return NULL;
+}
+
+int tool_setting(struct tool_settings *s, const char *section, const char *key, const char *value,
+		 struct vckpt_error *err)
+{
+	const struct setting *k = find(section, key);
+
+	if (!k)
+		return vckpt_fail(err, VCKPT_EUSAGE, "there is no setting '%s' in [%s]", key,
+				  section);
+	return take(k, s, value, err);
+}
+
+/* ---- the file ---- */
+
+struct reading {
+	struct tool_settings *s;
+	FILE *f;
+	unsigned line, wrong; /* wrong: the line of the first mistake, 0 none */
+	bool seen[NSETTINGS];
+	struct vckpt_error why;
+};
+
+static void mistake(struct reading *r, unsigned line)
+{
+	if (!r->wrong)
+		r->wrong = line;
+}
+
+/* A line for inih, which cuts longer ones in two and does not mind one that breaks off. */
+static char *next_line(char *room, int size, void *arg)
+{
+	struct reading *r = arg;
+	size_t len;
+
+	if (r->wrong || !fgets(room, size, r->f))
+		return NULL;
+	r->line++;
+	len = strlen(room);
+	if (len && room[len - 1] == '\n')
+		return room;
+	vckpt_fail(&r->why, VCKPT_EUSAGE, "%s",
+		   feof(r->f) ? "the file ends in the middle of a line" : "the line is too long");
+	mistake(r, r->line);
+	return NULL;
+}
+
+static int on_value(void *arg, const char *section, const char *key, const char *value)
+{
+	struct reading *r = arg;
+	const struct setting *k = find(section, key);
+
+	if (r->wrong)
+		return 0;
+	if (k && r->seen[k - settings])
+		vckpt_fail(&r->why, VCKPT_EUSAGE, "%s is set twice", key);
+	else if (tool_setting(r->s, section, key, value, &r->why) == 0)
+		r->seen[k - settings] = true;
+	if (r->why.code)
+		mistake(r, r->line);
+	return r->why.code == VCKPT_OK;
+}
+
+static int read_file(const char *path, struct reading *r, struct vckpt_error *err)
+{
+	int line = ini_parse_stream(next_line, r, on_value, r);
+
+	if (ferror(r->f))
+		return vckpt_fail_errno(err, "cannot read %s", path);
+	/* What inih itself does not understand comes without a sentence, and may come first. */
+	if (line > 0 && (!r->wrong || (unsigned)line < r->wrong))
+		return vckpt_fail(err, VCKPT_EUSAGE,
+				  "%s:%d: this is neither [section] nor name = value", path, line);
+	if (r->wrong)
+		return vckpt_fail(err, VCKPT_EUSAGE, "%s:%u: %s; vckpt.conf(5) has all settings",
+				  path, r->wrong, r->why.text);
+	return line < 0 ? vckpt_fail(err, VCKPT_ESYSTEM, "no memory for %s", path) : 0;
+}
+
+int tool_settings_load(struct tool_settings *s, struct vckpt_error *err)
+{
+	const char *given = getenv("VCKPT_CONFIG");
+	const char *path = given && *given ? given : TOOL_SETTINGS_FILE;
+	struct tool_settings fresh = {.checkpoint.drain = VCKPT_DRAIN_PREFER};
+	struct reading r = {.s = &fresh, .f = fopen(path, "re")};
+	int rc;
+
+	*s = fresh;
+	if (!r.f && errno == ENOENT && path != given)
+		return 0;
+	if (!r.f)
+		return vckpt_fail_errno(err, "cannot read the settings in %s", path);
+	rc = read_file(path, &r, err);
+	fclose(r.f);
+	if (rc == 0) {
+		*s = fresh;
+		s->checkpoint.deadlines = s->deadlines;
+	}
+	return rc;
+}

@@ -1,0 +1,26 @@
+/* settings.h: what may be set once for all commands: defaults of options, in a file. */
+#ifndef VCKPT_TOOL_SETTINGS_H
+#define VCKPT_TOOL_SETTINGS_H
+
+#include "base/error.h"
+#include "cluster/cluster.h"
+
+#define TOOL_SETTINGS_FILE "/etc/vckpt.conf"
+
+/* Strings are allocated and live as long as the program. */
+struct tool_settings {
+	const char *store, *socket, *launcher; /* NULL: not set */
+	struct vckpt_checkpoint_options checkpoint;
+	struct vckpt_deadlines deadlines; /* 0: not set */
+};
+
+/* Sets one value, checked: of the file, or of the option of the same name.  The sentence of a
+ * failure begins with what is wrong. */
+int tool_setting(struct tool_settings *s, const char *section, const char *key, const char *value,
+		 struct vckpt_error *err);
+
+/* Reads VCKPT_CONFIG, or else TOOL_SETTINGS_FILE if it is there, into *s, which is set up.  Nothing
+ * of a file with a mistake counts; *err then names the file and the line. */
+int tool_settings_load(struct tool_settings *s, struct vckpt_error *err);
+
+#endif
