@@ -7,7 +7,7 @@
  * agent that was given the path connects).  Each command goes to all ports at once, then the
  * answers of all are awaited and printed, one JSON line each.  Exit 0 unless an answer is missing.
  *
- *     hello  old-hello  prepare  inquire  reset
+ *     hello[:LOWEST:HIGHEST]  prepare  inquire  reset
  *     hold:EPOCH:EXPIRY_MS:QUIET_MS:GATE   quiet   release:EPOCH   restored:INCARNATION
  *     peer:PORT_INDEX:OWN:MAC:NAME         for the holds that follow
  *     cycle:COUNT:HOLD_MS:RUN_MS:GATE:NIC  many epochs; packets of NIC are counted while all are
@@ -254,11 +254,11 @@ static void await(struct drive *d, unsigned i, uint16_t want)
 	}
 }
 
-static void hello(struct drive *d, struct port *p)
+static void hello(struct drive *d, struct port *p, unsigned lowest, unsigned highest)
 {
 	struct vckpt_agent_hello m = {.seq = ++d->seq,
-				      .lowest = VCKPT_AGENT_LOWEST,
-				      .highest = VCKPT_AGENT_HIGHEST,
+				      .lowest = (uint16_t)lowest,
+				      .highest = (uint16_t)highest,
 				      .cluster = "test",
 				      .guest = "g"};
 
@@ -532,7 +532,8 @@ static void add_peer(struct drive *d, unsigned port, const char *own, const char
 static uint16_t to_all(struct drive *d, struct port *p, char **w)
 {
 	if (strcmp(w[0], "hello") == 0) {
-		hello(d, p);
+		hello(d, p, *w[1] ? (unsigned)atoi(w[1]) : VCKPT_AGENT_LOWEST,
+		      *w[1] ? (unsigned)atoi(w[2]) : VCKPT_AGENT_HIGHEST);
 		return VCKPT_AGENT_WELCOME;
 	} else if (strcmp(w[0], "prepare") == 0) {
 		send_ask(d, p, VCKPT_AGENT_PREPARE, 1);

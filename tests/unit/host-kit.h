@@ -22,7 +22,9 @@ enum mood {
 	MOOD_SILENT,
 	MOOD_HANGUP,
 	MOOD_DRIP,
-	MOOD_FLOOD
+	MOOD_FLOOD,
+	MOOD_OLDER, /* knows none of our versions, and says so */
+	MOOD_NEWER  /* answers in one that we do not know */
 };
 
 struct fake_agent {
@@ -54,6 +56,11 @@ static void answer_hello(struct fake_agent *a, const struct vckpt_frame *f)
 	a->hellos++;
 	if (a->mood == MOOD_DEAF_ONCE && a->hellos == 1)
 		return;
+	if (a->mood == MOOD_OLDER || a->mood == MOOD_NEWER) {
+		w.version = a->mood == MOOD_NEWER ? 99 : 0;
+		strcpy(w.agent, "9.9");
+		strcpy(w.text, "I speak others");
+	}
 	if (a->mood == MOOD_NOISY) {
 		/* Of an earlier life: half a frame, and a whole one with another nonce. */
 		struct vckpt_agent_welcome old = w;

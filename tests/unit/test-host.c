@@ -271,6 +271,9 @@ static enum vckpt_code converse(enum mood mood, unsigned *hellos, struct vckpt_a
 	}
 	if (err.code)
 		CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "n1"));
+	if (err.code == VCKPT_EREFUSED)
+		CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "vckpt-agent 9.9 speaks no version of "
+							"ours (I speak others); install"));
 	vckpt_agent_close(&a);
 	pthread_join(fake.thread, NULL);
 	close(sv[1]);
@@ -295,6 +298,8 @@ static void test_agent(void)
 	CU_ASSERT_EQUAL(hellos, 2);
 	CU_ASSERT_EQUAL(converse(MOOD_SILENT, &hellos, &reply, -1), VCKPT_ETIME);
 	CU_ASSERT_EQUAL(converse(MOOD_HANGUP, &hellos, &reply, -1), VCKPT_EPEER);
+	CU_ASSERT_EQUAL(converse(MOOD_OLDER, &hellos, &reply, -1), VCKPT_EREFUSED);
+	CU_ASSERT_EQUAL(converse(MOOD_NEWER, &hellos, &reply, -1), VCKPT_EREFUSED);
 	/* Talk without an end is no reason to wait beyond the deadline. */
 	began = vckpt_now();
 	CU_ASSERT_EQUAL(converse(MOOD_DRIP, &hellos, &reply, -1), VCKPT_ETIME);
