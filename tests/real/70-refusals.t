@@ -33,6 +33,42 @@ said=$(vckpt checkpoint heat --gate nosuch 2>&1)
 expect_eq "a gate of no known name is wrong usage" $? 2
 expect_match "and says so" "$said" "--gate does not know 'nosuch'"
 
+refused "a guest's name with a slash" 2 'n/1' adopt other n/1=n1
+refused "a name that begins with a dot" 2 '\.other' adopt .other n1
+refused "a name of two lines" 2 'control character' adopt $'o\nther' n1
+refused "a name that is no UTF-8" 2 'UTF-8' adopt $'\xc3(' n1
+refused "a name of 65 bytes" 2 '64' adopt "$(printf 'x%.0s' {1..65})" n1
+
+# Blanks and letters of other languages: in all that is written and read.
+odd='große wärme 2'
+expect_ok "names with blanks and umlauts are adopted" vckpt adopt "$odd" 'kleiner knoten=n1' n2
+expect_ok "and checkpointed" vckpt checkpoint "$odd" --why 'weil es "geht"'
+expect_eq "and listed" "$(vckpt ls "$odd" --json | jq -r '.[0] | .cluster + "@\(.epoch): " + .why')" \
+	"$odd@1: weil es \"geht\""
+expect_match "and shown" "$(vckpt show "$odd@1")" '^  kleiner knoten: '
+expect_match "and told in the log" "$(vckpt log "$odd")" 'checkpoint +1  committed .*: weil es "geht"$'
+expect_match "and drawn" "$(vckpt timeline "$odd@1" --svg)" '>kleiner knoten</text>'
+
+# A store that cannot be written, or is not of ours.
+"$lab" exec h1 sh -c 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"' "$VCKPT_STORE"
+refused "a store that is read-only" 9 "$VCKPT_STORE.*Read-only file system" checkpoint heat
+expect_ok "is read all the same" vckpt show "$odd@1"
+"$lab" exec h1 umount "$VCKPT_STORE"
+expect_ok "nobody is held for it" guests_free
+cp -p "$VCKPT_STORE/vckpt-store" "$TEST_DIR/kept"
+sed -i 's/"format":1/"format":2/' "$VCKPT_STORE/vckpt-store"
+refused "a store of a newer format" 7 'newer vckpt' checkpoint heat
+refused "also for who only reads" 7 'newer vckpt' ls
+sed -i 's/"uuid":"./"uuid":"x/; s/"format":2/"format":1/' "$VCKPT_STORE/vckpt-store"
+refused "a store that is damaged" 6 "$VCKPT_STORE/vckpt-store" checkpoint heat
+cp -p "$TEST_DIR/kept" "$VCKPT_STORE/vckpt-store"
+
+# No agent: its keeper, and who starts it again, go with it.
+"$lab" run n2 'kill -STOP $(pidof vckpt-agent)'
+refused "an agent that does not answer" 7 'n2.*no agent answers.*start vckpt-agent' checkpoint heat --engine stop-copy
+expect_ok "leaves all guests running" sh -c "'$lab' exec h1 virsh domstate n1 | grep -q running"
+"$lab" run n2 'kill -CONT $(pidof vckpt-agent)'
+
 "$lab" exec h1 virsh -q suspend n2
 refused "a guest that an administrator paused" 7 'n2.*paused' checkpoint heat
 expect_ok "is left paused" guest_is n2 paused
