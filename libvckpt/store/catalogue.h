@@ -20,7 +20,7 @@ struct vckpt_store_file {
 	struct vckpt_digest digest; /* of a pack: of its header and all block headers */
 };
 
-/* What a capture of one guest became.  Owns `needs`. */
+/* What a capture of one guest became.  Owns `needs` and `disks`. */
 struct vckpt_receipt {
 	char guest[VCKPT_NAME_SIZE];
 	struct vckpt_store_file map, device, xml, pack;
@@ -33,6 +33,8 @@ struct vckpt_receipt {
 	uint64_t bytes_out;       /* of all four files */
 	char **needs;             /* packs that hold its pages: "000001/n1.pack" */
 	size_t n_needs;
+	json_t *disks; /* layers outside of the store that the image needs (store/layer.h), a
+			  reference; NULL: none */
 };
 
 void vckpt_receipt_clear(struct vckpt_receipt *r);

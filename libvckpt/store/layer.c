@@ -1,0 +1,321 @@
+#include "store/layer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "store/bytes.h"
+#include "store/digest.h"
+
+#define ROOM (1u << 20)
+
+static const char zeros[ROOM];
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static int check_layer(json_t *layer)
+{
+	const char *path, *format, *hex;
+	struct vckpt_digest digest;
+	json_int_t bytes, mtime;
+
+	if (json_unpack_ex(layer, NULL, JSON_STRICT, "{s:s, s:s, s:I, s:I, s:s}", "path", &path,
+			   "format", &format, "bytes", &bytes, "mtime_ns", &mtime, "xxh3_128",
+			   &hex) < 0 ||
+	    path[0] != '/' || strlen(path) >= PATH_MAX || bytes < 0 ||
+	    strlen(hex) != VCKPT_DIGEST_TEXT - 1 || vckpt_digest_parse(hex, &digest) < 0 ||
+	    (strcmp(format, "qcow2") && strcmp(format, "raw")))
+		return -1;
+	return 0;
+}
+
+int vckpt_layers_check(const json_t *disks)
+{
+	json_t *one, *layers, *layer;
+	const char *target;
+	size_t i, k;
+
+	if (!json_is_array(disks))
+		return -1;
+	json_array_foreach (disks, i, one) {
+		if (json_unpack_ex(one, NULL, JSON_STRICT, "{s:s, s:o}", "target", &target,
+				   "layers", &layers) < 0 ||
+		    !*target || json_array_size(layers) == 0)
+			return -1;
+		json_array_foreach (layers, k, layer)
+			if (check_layer(layer) < 0)
+				return -1;
+	}
+	return 0;
+}
+
+struct sum {
+	struct vckpt_digest_state *state;
+	vckpt_layer_tick *tick;
+	void *arg;
+	const char *path;
+};
+
+static int add(struct sum *s, const void *data, size_t len, struct vckpt_error *err)
+{
+	vckpt_digest_add(s->state, data, len);
+	if (s->tick && !s->tick(s->arg, len))
+		return vckpt_fail(err, VCKPT_ECANCELED, "%s: its checksum is given up", s->path);
+	return 0;
+}
+
+static int add_hole(struct sum *s, uint64_t len, struct vckpt_error *err)
+{
+	for (; len > 0; len -= len < ROOM ? len : ROOM)
+		if (add(s, zeros, len < ROOM ? (size_t)len : ROOM, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* Holes are as good as zeros, and not read. */
+static int add_file(struct sum *s, int fd, uint64_t bytes, char *room, struct vckpt_error *err)
+{
+	uint64_t at = 0;
+
+	while (at < bytes) {
+		off_t data = lseek(fd, (off_t)at, SEEK_DATA);
+		size_t want;
+		ssize_t n;
+
+		if (data < 0 || (uint64_t)data > bytes)
+			data = (off_t)(errno == ENXIO || data >= 0 ? bytes : at);
+		if ((uint64_t)data > at) {
+			if (add_hole(s, (uint64_t)data - at, err) < 0)
+				return -1;
+			at = (uint64_t)data;
+			continue;
+		}
+		want = bytes - at < ROOM ? (size_t)(bytes - at) : ROOM;
+		n = pread(fd, room, want, (off_t)at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return vckpt_fail_errno(err, "cannot read %s", s->path);
+		if (n == 0)
+			return vckpt_fail(err, VCKPT_EDAMAGED, "%s ends at byte %" PRIu64, s->path,
+					  at);
+		if (add(s, room, (size_t)n, err) < 0)
+			return -1;
+		at += (uint64_t)n;
+	}
+	return 0;
+}
+
+static int digest_of(int fd, const char *path, uint64_t bytes, vckpt_layer_tick *tick, void *arg,
+		     char hex[VCKPT_DIGEST_TEXT], struct vckpt_error *err)
+{
+	struct sum s = {vckpt_digest_begin(), tick, arg, path};
+	vckpt_autofree char *room = malloc(ROOM);
+	struct vckpt_digest is;
+	int rc;
+
+	if (!s.state || !room) {
+		vckpt_digest_end(s.state, NULL);
+		return vckpt_fail_errno(err, "no memory to read %s", path);
+	}
+	rc = add_file(&s, fd, bytes, room, err);
+	vckpt_digest_end(s.state, rc == 0 ? &is : NULL);
+	if (rc == 0)
+		vckpt_digest_text(&is, hex);
+	return rc;
+}
+
+static int open_layer(const char *path, struct stat *st, struct vckpt_error *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 && errno == ENOENT)
+		return vckpt_fail(
+			err, VCKPT_ENOTFOUND,
+			"the layer %s of a disk is gone: put it back, or take another epoch", path);
+	if (fd < 0)
+		return vckpt_fail_errno(err, "cannot open the layer %s", path);
+	if (fstat(fd, st) == 0 && S_ISREG(st->st_mode))
+		return fd;
+	vckpt_close_fd(&fd);
+	return vckpt_fail(err, VCKPT_EDAMAGED, "the layer %s is no regular file", path);
+}
+
+static uint64_t changed_at(const struct stat *st)
+{
+	return (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
+}
+
+/* What an earlier epoch found, of the same file unchanged since; NULL: nothing. */
+static const char *known_digest(const json_t *known, const char *path, const struct stat *st)
+{
+	json_t *one, *layer;
+	size_t i, k;
+
+	json_array_foreach (known, i, one)
+		json_array_foreach (json_object_get(one, "layers"), k, layer)
+			if (strcmp(text_of(layer, "path"), path) == 0 &&
+			    json_integer_value(json_object_get(layer, "bytes")) == st->st_size &&
+			    (uint64_t)json_integer_value(json_object_get(layer, "mtime_ns")) ==
+				    changed_at(st))
+				return text_of(layer, "xxh3_128");
+	return NULL;
+}
+
+static int sync_folder_of(const char *path, struct vckpt_error *err)
+{
+	vckpt_autofree char *dir = strdup(path);
+
+	if (!dir)
+		return vckpt_fail_errno(err, "no memory");
+	*(strrchr(dir, '/') + 1) = '\0';
+	return vckpt_sync_dir(dir, err);
+}
+
+static json_t *sum_layer(const json_t *layer, const json_t *known, vckpt_layer_tick *tick,
+			 void *arg, struct vckpt_error *err)
+{
+	const char *path = text_of(layer, "path"), *have;
+	vckpt_autofd int fd = -1;
+	char hex[VCKPT_DIGEST_TEXT];
+	struct stat st;
+	json_t *j;
+
+	fd = open_layer(path, &st, err);
+	if (fd < 0)
+		return NULL;
+	have = known_digest(known, path, &st);
+	if (have) {
+		snprintf(hex, sizeof(hex), "%s", have);
+	} else {
+		if (fsync(fd) < 0) {
+			vckpt_fail_errno(err, "cannot sync the layer %s", path);
+			return NULL;
+		}
+		if (sync_folder_of(path, err) < 0 ||
+		    digest_of(fd, path, (uint64_t)st.st_size, tick, arg, hex, err) < 0)
+			return NULL;
+	}
+	j = json_pack("{s:s, s:s, s:I, s:I, s:s}", "path", path, "format", text_of(layer, "format"),
+		      "bytes", (json_int_t)st.st_size, "mtime_ns", (json_int_t)changed_at(&st),
+		      "xxh3_128", hex);
+	if (!j)
+		vckpt_fail(err, VCKPT_EFAIL, "the path of the layer %s is no UTF-8", path);
+	return j;
+}
+
+int vckpt_layers_sum(const json_t *disks, const json_t *known, vckpt_layer_tick *tick, void *arg,
+		     json_t **out, struct vckpt_error *err)
+{
+	json_auto_t *all = json_array();
+	json_t *one, *layer;
+	size_t i, k;
+
+	json_array_foreach (disks, i, one) {
+		json_t *layers = json_array();
+
+		json_array_append_new(all, json_pack("{s:s, s:o}", "target", text_of(one, "target"),
+						     "layers", layers));
+		json_array_foreach (json_object_get(one, "layers"), k, layer) {
+			json_t *j = sum_layer(layer, known, tick, arg, err);
+
+			if (!j)
+				return vckpt_error_prefix(err, "disk %s", text_of(one, "target"));
+			json_array_append_new(layers, j);
+		}
+	}
+	if (vckpt_layers_check(all) < 0)
+		return vckpt_fail(err, VCKPT_EFAIL, "the disks' layers cannot be written down");
+	*out = vckpt_steal_ptr(&all);
+	return 0;
+}
+
+static int verify_layer(const json_t *layer, vckpt_layer_tick *tick, void *arg,
+			struct vckpt_error *err)
+{
+	const char *path = text_of(layer, "path");
+	json_int_t bytes = json_integer_value(json_object_get(layer, "bytes"));
+	vckpt_autofd int fd = -1;
+	char hex[VCKPT_DIGEST_TEXT];
+	struct stat st;
+
+	fd = open_layer(path, &st, err);
+	if (fd < 0)
+		return -1;
+	if (st.st_size != bytes)
+		return vckpt_fail(err, VCKPT_EDAMAGED,
+				  "%s is damaged: it has %lld bytes, not the %lld of the epoch's "
+				  "layer",
+				  path, (long long)st.st_size, (long long)bytes);
+	if (digest_of(fd, path, (uint64_t)bytes, tick, arg, hex, err) < 0)
+		return -1;
+	if (strcmp(hex, text_of(layer, "xxh3_128")) != 0)
+		return vckpt_fail(
+			err, VCKPT_EDAMAGED,
+			"%s is damaged, or was written to since: it is not the layer that "
+			"the epoch froze (checksum differs)",
+			path);
+	return 0;
+}
+
+int vckpt_layers_verify(const json_t *disks, vckpt_layer_tick *tick, void *arg,
+			struct vckpt_error *err)
+{
+	json_t *one, *layer;
+	size_t i, k;
+
+	json_array_foreach (disks, i, one)
+		json_array_foreach (json_object_get(one, "layers"), k, layer)
+			if (verify_layer(layer, tick, arg, err) < 0)
+				return vckpt_error_prefix(err, "disk %s", text_of(one, "target"));
+	return 0;
+}
+
+/* "QFI\xfb", u32 version, u64 offset of the name, u32 its length: all that QEMU ever changed of a
+ * qcow2 header lies behind. */
+int vckpt_layer_backing(const char *path, char out[PATH_MAX], struct vckpt_error *err)
+{
+	vckpt_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char head[20], name[PATH_MAX];
+	uint64_t offset = 0;
+	uint32_t len = 0;
+	int room;
+
+	out[0] = '\0';
+	if (fd < 0)
+		return vckpt_fail_errno(err, "cannot open the layer %s", path);
+	if (pread(fd, head, sizeof(head), 0) != sizeof(head) || memcmp(head, "QFI\xfb", 4))
+		return 0;
+	for (int i = 8; i < 16; i++)
+		offset = offset << 8 | (unsigned char)head[i];
+	for (int i = 16; i < 20; i++)
+		len = len << 8 | (unsigned char)head[i];
+	if (!offset || !len)
+		return 0;
+	if (len >= sizeof(name) || pread(fd, name, len, (off_t)offset) != (ssize_t)len)
+		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is damaged: no name of a backing file",
+				  path);
+	name[len] = '\0';
+	if (name[0] == '/')
+		room = snprintf(out, PATH_MAX, "%s", name);
+	else
+		room = snprintf(out, PATH_MAX, "%.*s/%s", (int)(strrchr(path, '/') - path), path,
+				name);
+	return room < PATH_MAX ? 0
+			       : vckpt_fail(err, VCKPT_EDAMAGED,
+					    "%s: its backing file's path is too "
+					    "long",
+					    path);
+}
