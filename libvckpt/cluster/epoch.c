@@ -15,19 +15,13 @@
 const char *vckpt_epoch_state_name(enum vckpt_epoch_state s)
 {
 	static const char *const names[] = {
-		[VCKPT_EPOCH_IDLE] = "IDLE",
-		[VCKPT_EPOCH_PREPARING] = "PREPARING",
-		[VCKPT_EPOCH_HOLDING] = "HOLDING",
-		[VCKPT_EPOCH_PAUSING] = "PAUSING",
-		[VCKPT_EPOCH_CUTTING] = "CUTTING",
-		[VCKPT_EPOCH_RUNNING] = "RUNNING",
-		[VCKPT_EPOCH_RELEASING] = "RELEASING",
-		[VCKPT_EPOCH_CAPTURING] = "CAPTURING",
-		[VCKPT_EPOCH_COMMITTING] = "COMMITTING",
-		[VCKPT_EPOCH_TELLING] = "TELLING",
-		[VCKPT_EPOCH_DONE] = "DONE",
-		[VCKPT_EPOCH_ABORTING] = "ABORTING",
-		[VCKPT_EPOCH_FAILED] = "FAILED",
+		[VCKPT_EPOCH_IDLE] = "IDLE",           [VCKPT_EPOCH_PREPARING] = "PREPARING",
+		[VCKPT_EPOCH_HOLDING] = "HOLDING",     [VCKPT_EPOCH_PAUSING] = "PAUSING",
+		[VCKPT_EPOCH_FREEZING] = "FREEZING",   [VCKPT_EPOCH_CUTTING] = "CUTTING",
+		[VCKPT_EPOCH_RUNNING] = "RUNNING",     [VCKPT_EPOCH_RELEASING] = "RELEASING",
+		[VCKPT_EPOCH_CAPTURING] = "CAPTURING", [VCKPT_EPOCH_COMMITTING] = "COMMITTING",
+		[VCKPT_EPOCH_TELLING] = "TELLING",     [VCKPT_EPOCH_DONE] = "DONE",
+		[VCKPT_EPOCH_ABORTING] = "ABORTING",   [VCKPT_EPOCH_FAILED] = "FAILED",
 	};
 
 	return (unsigned)s < sizeof(names) / sizeof(names[0]) ? names[s] : "?";
@@ -95,6 +89,9 @@ static void ask(struct vckpt_epoch_machine *e, uint32_t i, uint16_t op)
 		break;
 	case VCKPT_OP_PAUSE:
 		vckpt_machine_submit(&e->m, i, op, d->pause_ns, d->pause_ns);
+		break;
+	case VCKPT_OP_DISK:
+		vckpt_machine_submit(&e->m, i, op, d->disk_ns, d->disk_ns);
 		break;
 	case VCKPT_OP_CUT:
 		g->cut_asked = true;
@@ -239,14 +236,40 @@ static void enter_pausing(struct vckpt_epoch_machine *e)
 	ask_all(e, VCKPT_OP_PAUSE);
 }
 
-/* Everyone stands still: this is the cut. */
 static void enter_cutting(struct vckpt_epoch_machine *e)
 {
-	vckpt_machine_end(&e->m, VCKPT_PHASE_STOP);
 	e->state = VCKPT_EPOCH_CUTTING;
 	vckpt_machine_begin(&e->m, VCKPT_PHASE_DEVICE);
 	vckpt_machine_begin(&e->m, VCKPT_PHASE_STREAM);
 	ask_all(e, VCKPT_OP_CUT);
+}
+
+/* Everyone stands still: this is the cut.  Disks come first, since a guest writes to them again as
+ * soon as its device state is taken. */
+static void enter_freezing(struct vckpt_epoch_machine *e)
+{
+	bool any = false;
+
+	vckpt_machine_end(&e->m, VCKPT_PHASE_STOP);
+	e->state = VCKPT_EPOCH_FREEZING;
+	for (uint32_t i = 0; i < e->m.n; i++)
+		any = any || e->guests[i].disks;
+	if (!any) {
+		enter_cutting(e);
+		return;
+	}
+	vckpt_machine_begin(&e->m, VCKPT_PHASE_DISK);
+	for (uint32_t i = 0; i < e->m.n; i++)
+		if (e->guests[i].disks)
+			ask(e, i, VCKPT_OP_DISK);
+}
+
+static void on_frozen(struct vckpt_epoch_machine *e)
+{
+	if (vckpt_machine_waiting(&e->m))
+		return;
+	vckpt_machine_end(&e->m, VCKPT_PHASE_DISK);
+	enter_cutting(e);
 }
 
 /* Best first. */
@@ -395,6 +418,7 @@ static void on_prepared(struct vckpt_epoch_machine *e, uint32_t i,
 	g->stands = json_object_get(detail, "runs_on")
 			    ? json_is_false(json_object_get(detail, "runs_on"))
 			    : strcmp(g->engine, "stop-copy") == 0;
+	g->disks = json_array_size(json_object_get(detail, "disks")) > 0;
 	g->prepared = true;
 	if (ALL(e, prepared))
 		enter_holding(e);
@@ -552,7 +576,9 @@ static void epoch_reply(struct vckpt_machine *m, uint32_t i, const struct vckpt_
 	if (ev->op == VCKPT_OP_PAUSE) {
 		e->guests[i].paused = true;
 		if (ALL(e, paused))
-			enter_cutting(e);
+			enter_freezing(e);
+	} else if (ev->op == VCKPT_OP_DISK) {
+		on_frozen(e);
 	} else if (ev->op == VCKPT_OP_CUT) {
 		on_cut(e, i);
 	} else if (ev->op == VCKPT_OP_RUN) {
@@ -749,11 +775,11 @@ int vckpt_epoch_machine_init(struct vckpt_epoch_machine *e, const struct vckpt_e
 			     struct vckpt_error *err)
 {
 	static const char *const phases[VCKPT_EPOCH_PHASES] = {
-		[VCKPT_PHASE_PREPARE] = "prepare", [VCKPT_PHASE_QUIET] = "quiet",
-		[VCKPT_PHASE_STOP] = "stop",       [VCKPT_PHASE_DEVICE] = "device state",
-		[VCKPT_PHASE_RUN] = "run",         [VCKPT_PHASE_RELEASE] = "release",
-		[VCKPT_PHASE_STREAM] = "stream",   [VCKPT_PHASE_COMMIT] = "commit",
-		[VCKPT_PHASE_ABORT] = "abort",
+		[VCKPT_PHASE_PREPARE] = "prepare",     [VCKPT_PHASE_QUIET] = "quiet",
+		[VCKPT_PHASE_STOP] = "stop",           [VCKPT_PHASE_DISK] = "disk",
+		[VCKPT_PHASE_DEVICE] = "device state", [VCKPT_PHASE_RUN] = "run",
+		[VCKPT_PHASE_RELEASE] = "release",     [VCKPT_PHASE_STREAM] = "stream",
+		[VCKPT_PHASE_COMMIT] = "commit",       [VCKPT_PHASE_ABORT] = "abort",
 	};
 
 	memset(e, 0, sizeof(*e));

@@ -13,7 +13,8 @@ enum vckpt_epoch_state {
 	VCKPT_EPOCH_PREPARING,
 	VCKPT_EPOCH_HOLDING,
 	VCKPT_EPOCH_PAUSING,
-	VCKPT_EPOCH_CUTTING, /* some CUT is not answered; guests whose is get RUN */
+	VCKPT_EPOCH_FREEZING, /* disks are cut, of guests that have any */
+	VCKPT_EPOCH_CUTTING,  /* some CUT is not answered; guests whose is get RUN */
 	VCKPT_EPOCH_RUNNING,
 	VCKPT_EPOCH_RELEASING,
 	VCKPT_EPOCH_CAPTURING,
@@ -30,6 +31,7 @@ enum vckpt_epoch_phase {
 	VCKPT_PHASE_PREPARE,
 	VCKPT_PHASE_QUIET,
 	VCKPT_PHASE_STOP,
+	VCKPT_PHASE_DISK,
 	VCKPT_PHASE_DEVICE,
 	VCKPT_PHASE_RUN,
 	VCKPT_PHASE_RELEASE,
@@ -54,6 +56,7 @@ struct vckpt_epoch_options {
 struct vckpt_epoch_guest {
 	bool touched; /* asked for anything: to be undone on failure */
 	bool prepared;
+	bool disks;            /* it writes to some, which are to be cut */
 	bool stands;           /* its engine needs it to stand still until captured (stop-copy) */
 	bool hold_asked, held; /* held: the host said so, quiet or not */
 	bool paused, cut_asked, cut, captured, ran, released, told;

@@ -42,6 +42,7 @@ void vckpt_deadlines_default(struct vckpt_deadlines *d)
 	or_default(&d->quiet_ns, 2 * VCKPT_S);
 	or_default(&d->margin_ns, 3 * VCKPT_S);
 	or_default(&d->pause_ns, 10 * VCKPT_S);
+	or_default(&d->disk_ns, 10 * VCKPT_S);
 	or_default(&d->cut_ns, 20 * VCKPT_S);
 	or_default(&d->run_ns, 10 * VCKPT_S);
 	or_default(&d->release_ns, 10 * VCKPT_S);
@@ -53,8 +54,8 @@ void vckpt_deadlines_default(struct vckpt_deadlines *d)
 	or_default(&d->wake_ns, 60 * VCKPT_S);
 	/* In an orderly epoch the hold is over before this; the time a guest stands still hardly
 	 * counts, since its clock stands still too. */
-	or_default(&d->expiry_ns, d->quiet_ns + d->margin_ns + d->pause_ns + d->cut_ns + d->run_ns +
-					  d->release_ns);
+	or_default(&d->expiry_ns, d->quiet_ns + d->margin_ns + d->pause_ns + d->disk_ns +
+					  d->cut_ns + d->run_ns + d->release_ns);
 }
 
 int vckpt_machine_init(struct vckpt_machine *m, const struct vckpt_machine_ops *ops, uint32_t n,

@@ -40,9 +40,10 @@ struct vckpt_deadlines {
 	uint64_t retry_ns;   /* 100 ms: between retries where "not now" tells no time */
 	uint64_t quiet_ns;   /* 2 s: from HOLD to quiet */
 	uint64_t margin_ns;  /* 3 s: on top of quiet_ns, for the answer to come */
-	uint64_t expiry_ns;  /* sum of quiet, margin, pause, cut, run, release: gates open by
+	uint64_t expiry_ns;  /* sum of quiet, margin, pause, disk, cut, run, release: gates open by
 				themselves */
 	uint64_t pause_ns;   /* 10 s */
+	uint64_t disk_ns;    /* 10 s: all disks of a guest cut */
 	uint64_t cut_ns;     /* 20 s: from CUT to the device state taken */
 	uint64_t run_ns;     /* 10 s */
 	uint64_t release_ns; /* 10 s */

@@ -228,11 +228,31 @@ int vckpt_disks_merge(struct vckpt_domain *dom, const json_t *disks, uint64_t de
 	return 0;
 }
 
+/* Those of `disks` that a definition has, too: one that was plugged in for now only is not there.
+ */
+static json_t *also_in(const char *xml, const json_t *disks, struct vckpt_error *err)
+{
+	json_t *both = json_array(), *one, *is;
+	json_auto_t *defined = NULL;
+	size_t i, k;
+
+	if (vckpt_disks_parse(xml, &defined, err) < 0) {
+		json_decref(both);
+		return NULL;
+	}
+	json_array_foreach (disks, i, one)
+		json_array_foreach (defined, k, is)
+			if (strcmp(text_of(is, "target"), text_of(one, "target")) == 0)
+				json_array_append(both, one);
+	return both;
+}
+
 int vckpt_disks_follow(struct vckpt_domain *dom, const json_t *disks, struct vckpt_error *err)
 {
 	vckpt_autodom virDomainPtr ptr = NULL, defined = NULL;
 	vckpt_autofree char *xml = NULL, *changed = NULL;
 	vckpt_autoconn virConnectPtr conn = NULL;
+	json_auto_t *both = NULL;
 
 	if (vckpt_domain_ref(dom, &ptr, err) < 0 || vckpt_hv_conn(dom->hv, &conn, err) < 0)
 		return -1;
@@ -241,7 +261,8 @@ int vckpt_disks_follow(struct vckpt_domain *dom, const json_t *disks, struct vck
 	xml = virDomainGetXMLDesc(ptr, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
 	if (!xml)
 		return vckpt_virt_fail(err, "definition of domain %s", dom->name);
-	if (vckpt_disks_put(xml, disks, &changed, err) < 0)
+	both = also_in(xml, disks, err);
+	if (!both || vckpt_disks_put(xml, both, &changed, err) < 0)
 		return vckpt_error_prefix(err, "domain %s", dom->name);
 	if (strcmp(xml, changed) == 0)
 		return 0;

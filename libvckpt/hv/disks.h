@@ -63,8 +63,8 @@ int vckpt_disks_shorten(struct vckpt_domain *dom, const json_t *disks, size_t mo
 int vckpt_disks_merge(struct vckpt_domain *dom, const json_t *disks, uint64_t deadline,
 		      struct vckpt_error *err);
 
-/* Has the persistent definition, if there is one, name the overlays as the disks' sources, and no
- * backing files. */
+/* Has the persistent definition, if there is one, name the overlays as the sources of those disks
+ * that it has, and no backing files. */
 int vckpt_disks_follow(struct vckpt_domain *dom, const json_t *disks, struct vckpt_error *err);
 
 /* The files that the running and the persistent definition of a domain name, with all layers that

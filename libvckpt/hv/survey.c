@@ -81,11 +81,34 @@ static void add_problem(json_t *survey, const char *id, const char *kind, const 
 					"object", object, "text", text, "cure", cure));
 }
 
+/* Why a disk that can be written cannot be cut; NULL: it can. */
+static const char *uncut(xmlXPathContextPtr x, xmlNodePtr node, const json_t *disk)
+{
+	const char *type = json_string_value(json_object_get(disk, "type"));
+	const char *format = json_string_value(json_object_get(disk, "format"));
+
+	if (strcmp(json_string_value(json_object_get(disk, "device")), "disk") || !type ||
+	    strcmp(type, "file"))
+		return "can be written, and only disks that are files can be cut";
+	if (format && strcmp(format, "qcow2") && strcmp(format, "raw"))
+		return "can be written, and only the formats qcow2 and raw can be cut";
+	if (exists(x, node, "shareable"))
+		return "is shared with other guests, and no instant is the end of what all of them "
+		       "wrote";
+	if (exists(x, node, "transient"))
+		return "is transient: what it holds is not there any more at the restore";
+	if (exists(x, node, "encryption|source/encryption"))
+		return "is encrypted, and a layer on it could not be made";
+	if (exists(x, node, "source/slices"))
+		return "is a slice of a file, which a layer cannot lie on";
+	return NULL;
+}
+
 static void one_disk(xmlXPathContextPtr x, xmlNodePtr node, json_t *survey)
 {
 	json_t *disk = json_object(), *device = text_at(x, node, "@device");
 	json_t *type = text_at(x, node, "@type");
-	const char *kind = json_is_string(device) ? json_string_value(device) : "disk";
+	const char *kind = json_is_string(device) ? json_string_value(device) : "disk", *why;
 	/* A CD cannot be written, whether its definition says so or not. */
 	bool readonly = exists(x, node, "readonly") || !strcmp(kind, "cdrom");
 	bool empty = !exists(x, node, "source");
@@ -101,15 +124,15 @@ static void one_disk(xmlXPathContextPtr x, xmlNodePtr node, json_t *survey)
 	json_object_set_new(disk, "format", text_at(x, node, "driver/@type"));
 	json_object_set_new(disk, "readonly", json_boolean(readonly));
 	json_array_append_new(json_object_get(survey, "disks"), disk);
+	why = uncut(x, node, disk);
 	if (json_is_string(type) && !strcmp(json_string_value(type), "vhostuser"))
 		add_problem(survey, "vhost-user", "disk", target,
 			    "is served by another process that a checkpoint cannot see into",
 			    "give the guest a disk that QEMU itself serves");
-	else if (!readonly && (!empty || strcmp(kind, "floppy")))
-		add_problem(survey, "disk-writable", "disk", target,
-			    "can be written, and this version cannot cut disks yet",
-			    "detach it, or make it <readonly/> and keep what the guest writes in "
-			    "its memory or on a network file system");
+	else if (!readonly && why && (!empty || strcmp(kind, "floppy")))
+		add_problem(survey, "disk-writable", "disk", target, why,
+			    "give the guest a qcow2 or raw file of its own in its place, make it "
+			    "<readonly/>, or detach it");
 	json_decref(device);
 	json_decref(type);
 	json_decref(target);

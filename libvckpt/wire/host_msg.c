@@ -69,6 +69,7 @@ const char *vckpt_host_op_name(unsigned op)
 		[VCKPT_OP_STATUS] = "status",
 		[VCKPT_OP_HOST] = "host",
 		[VCKPT_OP_FIT] = "fit",
+		[VCKPT_OP_DISK] = "disk",
 	};
 
 	if (op >= sizeof(names) / sizeof(names[0]) || !names[op])

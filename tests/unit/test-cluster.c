@@ -28,6 +28,7 @@ static const struct vckpt_deadlines short_ones = {
 	.quiet_ns = 100 * VCKPT_MS,
 	.margin_ns = 50 * VCKPT_MS,
 	.pause_ns = 100 * VCKPT_MS,
+	.disk_ns = 100 * VCKPT_MS,
 	.cut_ns = 100 * VCKPT_MS,
 	.run_ns = 100 * VCKPT_MS,
 	.release_ns = 100 * VCKPT_MS,
@@ -66,7 +67,8 @@ void sim_open(struct sim *s, uint32_t n, bool one_host, bool there, unsigned see
 		char host[16];
 
 		host_name(s, i, host);
-		vckpt_null_world_guest(s->w, host, names[i], names[i], there);
+		/* One with disks, the others without. */
+		vckpt_null_world_guest(s->w, host, names[i], names[i], there)->disks = i == 0;
 		if (i == 0 || !one_host)
 			vckpt_null_open(s->w, host, &s->hosts[i], NULL);
 	}
@@ -269,6 +271,7 @@ static void test_epoch_orderly(void)
 			sim_run(&s, &e.m);
 			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_PREPARE), n);
 			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_HOLD), held);
+			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_DISK), 1);
 			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_CUT), n);
 			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_RUN), n);
 			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_RELEASE), held);
@@ -287,16 +290,16 @@ static void test_epoch_orderly(void)
 	}
 }
 
-static const uint16_t epoch_ops[] = {VCKPT_OP_PREPARE,   VCKPT_OP_HOLD,     VCKPT_OP_PAUSE,
-				     VCKPT_OP_CUT,       VCKPT_OP_RUN,      VCKPT_OP_RELEASE,
-				     VCKPT_NULL_CAPTURE, VCKPT_OP_COMMITTED};
+static const uint16_t epoch_ops[] = {VCKPT_OP_PREPARE, VCKPT_OP_HOLD,      VCKPT_OP_PAUSE,
+				     VCKPT_OP_DISK,    VCKPT_OP_CUT,       VCKPT_OP_RUN,
+				     VCKPT_OP_RELEASE, VCKPT_NULL_CAPTURE, VCKPT_OP_COMMITTED};
 #define N_OPS (sizeof(epoch_ops) / sizeof(epoch_ops[0]))
 
-static int epoch_expect(uint16_t op, enum vckpt_null_way way, enum vckpt_drain drain)
+static int epoch_expect(uint16_t op, uint32_t who, enum vckpt_null_way way, enum vckpt_drain drain)
 {
 	bool after = way == VCKPT_NULL_LOST || way == VCKPT_NULL_BROKEN;
 
-	if (op == VCKPT_OP_COMMITTED)
+	if (op == VCKPT_OP_COMMITTED || (op == VCKPT_OP_DISK && who > 0))
 		return 0;
 	if (drain == VCKPT_DRAIN_NONE && (op == VCKPT_OP_HOLD || op == VCKPT_OP_RELEASE))
 		return 0;
@@ -335,7 +338,7 @@ static void one_failure(uint32_t n, size_t op, uint32_t who, int way, unsigned m
 	set_stands(&s, stands);
 	epoch_init(&s, &e, drain);
 	sim_run(&s, &e.m);
-	epoch_check(&s, &e, epoch_expect(rule.op, rule.way, drain));
+	epoch_check(&s, &e, epoch_expect(rule.op, who, rule.way, drain));
 }
 
 static void test_epoch_failures(void)

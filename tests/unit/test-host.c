@@ -76,6 +76,13 @@ static void test_journal_round_trip(void)
 		CU_ASSERT_EQUAL(back.epoch, e.epoch);
 		CU_ASSERT_EQUAL(back.incarnation, e.incarnation);
 		CU_ASSERT_STRING_EQUAL(back.engine, e.engine);
+		CU_ASSERT_STRING_EQUAL(back.overlays, "");
+		free(text);
+		strcpy(e.overlays, "/a \"b\"/d.vckpt-1\n/e\n");
+		text = vckpt_journal_encode(&e);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(text);
+		CU_ASSERT_EQUAL(vckpt_journal_decode(text, strlen(text), "x", &back, NULL), 0);
+		CU_ASSERT_STRING_EQUAL(back.overlays, e.overlays);
 		free(text);
 	}
 }

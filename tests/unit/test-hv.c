@@ -73,10 +73,20 @@ static void test_problems(void)
 	static const struct {
 		const char *device, *id, *word;
 	} cases[] = {
-		{"<disk type='file' device='disk'><source file='/d'/><target dev='vda'/></disk>",
-		 "disk-writable", "vda"},
+		{"<disk type='block' device='disk'><source dev='/d'/><target dev='vda'/></disk>",
+		 "disk-writable", "only disks that are files"},
+		{"<disk type='file' device='disk'><driver type='vmdk'/><source file='/d'/><target "
+		 "dev='vda'/></disk>",
+		 "disk-writable", "qcow2 and raw"},
+		{"<disk type='file' device='disk'><source file='/d'/><target "
+		 "dev='vda'/><shareable/></disk>",
+		 "disk-writable", "shared"},
+		{"<disk type='file' device='disk'><source file='/d'><encryption "
+		 "format='luks'/></source><target dev='vda'/></disk>",
+		 "disk-writable", "encrypted"},
 		/* what a transient disk holds is not there any more at the restore */
-		{"<disk type='file'><source file='/d'/><target dev='vdb'/><transient/></disk>",
+		{"<disk type='file' device='disk'><source file='/d'/><target "
+		 "dev='vdb'/><transient/></disk>",
 		 "disk-writable", "vdb"},
 		{"<disk type='block' device='lun'><source dev='/d'/><target dev='sda'/></disk>",
 		 "disk-writable", "sda"},

@@ -1,5 +1,6 @@
 /* vckpt show: one checkpoint in detail.  Reads the store and asks no host. */
 #include <stdio.h>
+#include <string.h>
 
 #include "store/catalogue.h"
 #include "store/store.h"
@@ -27,10 +28,25 @@ static json_t *epoch_object(const struct vckpt_epoch *e, struct vckpt_error *err
 			 "record", e->record);
 }
 
+/* The layer that was frozen, and how many lie below it. */
+static void print_disks(const struct vckpt_receipt *r)
+{
+	json_t *one;
+	size_t i;
+
+	json_array_foreach (r->disks, i, one) {
+		json_t *layers = json_object_get(one, "layers"), *top = json_array_get(layers, 0);
+
+		printf("    disk %s: %s, %zu layers\n", tool_string(one, "target"),
+		       tool_string(top, "path"), json_array_size(layers));
+	}
+}
+
 static void print_epoch(const struct vckpt_epoch *e)
 {
-	static const char *const phases[] = {"prepare", "quiet",   "stop",   "device state",
-					     "run",     "release", "stream", "commit"};
+	static const char *const phases[] = {"prepare", "quiet",        "stop",
+					     "disk",    "device state", "run",
+					     "release", "stream",       "commit"};
 	const char *policy = tool_string(e->record, "drain");
 	char a[32], b[16];
 	size_t i;
@@ -45,6 +61,10 @@ static void print_epoch(const struct vckpt_epoch *e)
 		char path[48];
 
 		snprintf(path, sizeof(path), "phases_ms.%s", phases[i]);
+		/* Only where a guest has disks. */
+		if (strcmp(phases[i], "disk") == 0 &&
+		    !json_object_get(json_object_get(e->record, "phases_ms"), "disk"))
+			continue;
 		printf("    %-13s %s\n", phases[i], tool_ms(a, tool_number(e->record, path)));
 	}
 	for (i = 0; i < e->n_guests; i++) {
@@ -56,6 +76,7 @@ static void print_epoch(const struct vckpt_epoch *e)
 		       r->guest, tool_bytes(a, (double)r->ram_bytes),
 		       tool_bytes(b, (double)r->bytes_out), (unsigned long long)r->pages_stored,
 		       (unsigned long long)r->pages_zero, (unsigned long long)r->pages_inherited);
+		print_disks(r);
 	}
 	tool_print_loud(e->record);
 }

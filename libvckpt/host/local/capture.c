@@ -40,13 +40,14 @@ struct vckpt_stream {
 	bool lost;
 	uint64_t total, told;
 	uint64_t drained; /* bytes read into nothing; of whoever reads */
+	uint64_t summed;  /* bytes of the disks' layers */
 	uint64_t began_ns;
 	bool yields;
 };
 
 static uint64_t done(const struct vckpt_stream *st)
 {
-	return (st->writer ? vckpt_capture_done(st->writer) : st->total) + st->drained;
+	return (st->writer ? vckpt_capture_done(st->writer) : st->total) + st->drained + st->summed;
 }
 
 static void emit(struct vckpt_stream *st, enum vckpt_host_event_kind kind,
@@ -320,6 +321,15 @@ static int complete(struct vckpt_stream *st, struct vckpt_error *err)
 	return vckpt_stream_parser_finish(st->parser, err);
 }
 
+static bool on_summed(void *arg, uint64_t bytes)
+{
+	struct vckpt_stream *st = arg;
+
+	st->summed += bytes;
+	progress(st);
+	return !atomic_load(&st->discard);
+}
+
 static json_t *keep(struct vckpt_stream *st, struct vckpt_error *err)
 {
 	struct vckpt_receipt receipt;
@@ -332,6 +342,10 @@ static json_t *keep(struct vckpt_stream *st, struct vckpt_error *err)
 	}
 	if (vckpt_capture_finish(st->writer, &receipt, err) < 0)
 		return NULL;
+	if (vckpt_guest_disks_sum(st->g, on_summed, st, &receipt.disks, err) < 0) {
+		vckpt_receipt_clear(&receipt);
+		return NULL;
+	}
 	vckpt_capture_free(vckpt_steal_ptr(&st->writer));
 	j = vckpt_receipt_to_json(&receipt, err);
 	vckpt_receipt_clear(&receipt);

@@ -187,7 +187,9 @@ static int prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
 	if (greet_agent(g, req, out, err) < 0)
 		return -1;
 	if (!g->stream) {
-		if (vckpt_guest_note(g, VCKPT_STAGE_PREPARED, err) < 0 ||
+		if (vckpt_guest_disks_look(g, err) < 0 ||
+		    vckpt_guest_note(g, VCKPT_STAGE_PREPARED, err) < 0 ||
+		    vckpt_guest_disks_make(g, err) < 0 ||
 		    vckpt_stream_prepare(g, req, &g->stream, err) < 0)
 			return -1;
 		snprintf(g->entry.engine, sizeof(g->entry.engine), "%s",
@@ -198,6 +200,8 @@ static int prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			    json_boolean(vckpt_stream_engine(g->stream)->runs_on));
 	json_object_set_new(out->detail, "qemu",
 			    json_integer((json_int_t)vckpt_hv_qemu(g->s->local->hv)));
+	if (g->disks)
+		json_object_set(out->detail, "disks", g->disks);
 	if (g->gateless)
 		return 0;
 	inquire(g, out);
@@ -321,6 +325,12 @@ int vckpt_guest_cut(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		return -1;
 	if (!g->paused)
 		return vckpt_fail(err, VCKPT_EUSAGE, "guest %s is not paused: no cut", g->name);
+	if (g->disks && !g->disks_cut)
+		return vckpt_fail(
+			err, VCKPT_EUSAGE,
+			"guest %s has disks, and this vckpt did not have them cut: take the "
+			"one that came with vckptd",
+			g->name);
 	return vckpt_stream_begin(g->stream, out->deadline, err);
 }
 
@@ -404,6 +414,7 @@ int vckpt_guest_committed(struct vckpt_guest *g, const struct vckpt_host_request
 	vckpt_stream_end(g->stream);
 	g->stream = NULL;
 	vckpt_guest_unnote(g);
+	vckpt_guest_disks_settled(g);
 	return 0;
 }
 
@@ -491,6 +502,8 @@ int vckpt_guest_abort(struct vckpt_guest *g, struct vckpt_error *err)
 	if (undo_rebuild(g, rc ? NULL : err) < 0)
 		rc = -1;
 	undo_hold(g);
+	if (rc == 0 && vckpt_guest_disks_undo(g, err) < 0)
+		rc = -1;
 	if (rc == 0)
 		vckpt_guest_unnote(g);
 	return rc;

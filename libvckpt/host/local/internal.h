@@ -112,6 +112,8 @@ struct vckpt_guest {
 	bool rebuilt;                /* by us, and not woken yet */
 	bool noted;                  /* there is a journal entry */
 	uint64_t paused_at;
+	json_t *disks;  /* hv/disks.h, with overlays, until the epoch is at its end */
+	bool disks_cut; /* they are on their overlays, or may be */
 	struct vckpt_journal_entry entry;
 };
 
@@ -189,6 +191,34 @@ void vckpt_guest_hang_up(struct vckpt_guest *g);
 /* Notes the stage in the journal. */
 int vckpt_guest_note(struct vckpt_guest *g, enum vckpt_stage stage, struct vckpt_error *err);
 void vckpt_guest_unnote(struct vckpt_guest *g);
+
+/* disks.c: the disks that a guest writes to, and the layers they are made of */
+/* What there is to be cut, with names for the overlays, which go into the journal's entry: the
+ * caller writes that before make(). */
+int vckpt_guest_disks_look(struct vckpt_guest *g, struct vckpt_error *err);
+int vckpt_guest_disks_make(struct vckpt_guest *g, struct vckpt_error *err);
+int vckpt_guest_disk(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		     struct vckpt_outcome *out, struct vckpt_error *err);
+/* What the receipt says of the frozen layers; NULL where there is none.  Any thread, between the
+ * cut and the stream's end. */
+int vckpt_guest_disks_sum(struct vckpt_guest *g, bool (*tick)(void *arg, uint64_t bytes), void *arg,
+			  json_t **layers, struct vckpt_error *err);
+/* Overlays that no definition names go.  May be tried again. */
+int vckpt_guest_disks_undo(struct vckpt_guest *g, struct vckpt_error *err);
+int vckpt_overlays_drop(struct vckpt_local *l, const struct vckpt_journal_entry *e,
+			struct vckpt_error *err);
+/* The coordinator gave the epoch up, the guest runs: a cut is taken back, as far as it can be. */
+void vckpt_guest_disks_merge(struct vckpt_guest *g);
+/* The epoch, or the restart, is done: chains are kept short, layers that nobody needs go. */
+void vckpt_guest_disks_settled(struct vckpt_guest *g);
+void vckpt_guest_disks_forget(struct vckpt_guest *g);
+/* Verifies the layers of a receipt, makes an overlay on each; *changed (the caller's to free, NULL:
+ * no disks) is the definition with them. */
+int vckpt_guest_disks_restore(struct vckpt_guest *g, const json_t *record,
+			      bool (*tick)(void *arg, uint64_t bytes), void *arg, const char *xml,
+			      char **changed, struct vckpt_error *err);
+/* The persistent definition names them from now on. */
+int vckpt_guest_disks_follow(struct vckpt_guest *g, struct vckpt_error *err);
 
 /* restart.c: RESTORE, WAKE, DESTROY */
 int vckpt_guest_restore(struct vckpt_guest *g, const struct vckpt_host_request *req,

@@ -31,16 +31,46 @@ const char *vckpt_stage_name(enum vckpt_stage stage)
 	return (size_t)stage < N_STAGES ? stage_names[stage] : "?";
 }
 
+/* "a\nb\n" as an array; NULL for "". */
+static json_t *lines_json(const char *text)
+{
+	json_t *list = *text ? json_array() : NULL;
+
+	for (size_t len; list && *text; text += len + 1) {
+		len = strcspn(text, "\n");
+		json_array_append_new(list, json_stringn(text, len));
+		if (!text[len])
+			break;
+	}
+	return list;
+}
+
+/* -1 if it does not fit. */
+static int json_lines(const json_t *list, char *to, size_t room)
+{
+	size_t used = 0, i;
+	json_t *one;
+
+	json_array_foreach (list, i, one) {
+		const char *s = json_string_value(one);
+
+		if (!s || strchr(s, '\n') || strlen(s) + 1 >= room - used)
+			return -1;
+		used += (size_t)sprintf(to + used, "%s\n", s);
+	}
+	return 0;
+}
+
 char *vckpt_journal_encode(const struct vckpt_journal_entry *e)
 {
 	json_auto_t *j = NULL;
 
-	j = json_pack("{si ss ss ss ss ss sI sI sI sI sI ss}", "format", FORMAT, "stage",
+	j = json_pack("{si ss ss ss ss ss sI sI sI sI sI ss so*}", "format", FORMAT, "stage",
 		      stage_names[e->stage], "cluster", e->cluster, "guest", e->guest, "domain",
 		      e->domain, "uuid", e->uuid, "pid", (json_int_t)e->pid, "start",
 		      (json_int_t)e->start, "written", (json_int_t)e->written, "epoch",
 		      (json_int_t)e->epoch, "incarnation", (json_int_t)e->incarnation, "engine",
-		      e->engine);
+		      e->engine, "overlays", lines_json(e->overlays));
 	return j ? json_dumps(j, JSON_INDENT(1)) : NULL;
 }
 
@@ -59,6 +89,7 @@ int vckpt_journal_decode(const char *text, size_t len, const char *path,
 	const char *stage, *cluster, *guest, *domain, *uuid, *engine;
 	json_int_t pid, start, written, epoch, incarnation;
 	json_auto_t *j = NULL;
+	json_t *overlays = NULL;
 	json_error_t je;
 	int format;
 
@@ -66,11 +97,11 @@ int vckpt_journal_decode(const char *text, size_t len, const char *path,
 	j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
 	if (!j)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is no journal entry: %s", path, je.text);
-	if (json_unpack_ex(j, &je, JSON_STRICT, "{si ss ss ss ss ss sI sI sI sI sI ss}", "format",
-			   &format, "stage", &stage, "cluster", &cluster, "guest", &guest, "domain",
-			   &domain, "uuid", &uuid, "pid", &pid, "start", &start, "written",
-			   &written, "epoch", &epoch, "incarnation", &incarnation, "engine",
-			   &engine) < 0)
+	if (json_unpack_ex(j, &je, JSON_STRICT, "{si ss ss ss ss ss sI sI sI sI sI ss s?o}",
+			   "format", &format, "stage", &stage, "cluster", &cluster, "guest", &guest,
+			   "domain", &domain, "uuid", &uuid, "pid", &pid, "start", &start,
+			   "written", &written, "epoch", &epoch, "incarnation", &incarnation,
+			   "engine", &engine, "overlays", &overlays) < 0)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is no journal entry: %s", path, je.text);
 	for (size_t i = VCKPT_STAGE_PREPARED; i < N_STAGES; i++)
 		if (strcmp(stage, stage_names[i]) == 0)
@@ -81,7 +112,8 @@ int vckpt_journal_decode(const char *text, size_t len, const char *path,
 	    take(e->guest, sizeof(e->guest), guest) < 0 ||
 	    take(e->domain, sizeof(e->domain), domain) < 0 ||
 	    take(e->uuid, sizeof(e->uuid), uuid) < 0 ||
-	    take(e->engine, sizeof(e->engine), engine) < 0)
+	    take(e->engine, sizeof(e->engine), engine) < 0 ||
+	    json_lines(overlays, e->overlays, sizeof(e->overlays)) < 0)
 		return vckpt_fail(err, VCKPT_EDAMAGED,
 				  "%s is no journal entry: a member is out of its range", path);
 	e->pid = (pid_t)pid;

@@ -37,6 +37,9 @@ struct vckpt_journal_entry {
 	uint64_t epoch;
 	uint32_t incarnation;
 	char engine[16];
+	/* Layers that are to be made for its disks, each path with a newline: those that no
+	 * definition names are to be removed. */
+	char overlays[6144];
 };
 
 /* JSON text of an entry; the caller frees it.  NULL without memory. */

@@ -29,6 +29,7 @@ struct feed {
 	size_t n_blocks;
 	uint64_t pages, bytes, told;
 	uint64_t patience; /* ns without a byte taken */
+	uint64_t summed;   /* bytes of the disks' layers */
 	bool refused;      /* QEMU does not read on: its own reason is the better one */
 };
 
@@ -73,16 +74,17 @@ static void tell_progress(struct feed *f)
 {
 	struct vckpt_host_event ev = {
 		.seq = f->req->seq, .kind = VCKPT_EVENT_PROGRESS, .op = f->req->op};
+	uint64_t all = f->first ? f->first[f->n_blocks] : 0;
 
 	if (vckpt_now() - f->told < PROGRESS_EVERY)
 		return;
 	f->told = vckpt_now();
 	vckpt_session_log(f->g, VCKPT_DEBUG, "restored %llu of %llu pages",
-			  (unsigned long long)f->pages, (unsigned long long)f->first[f->n_blocks]);
+			  (unsigned long long)f->pages, (unsigned long long)all);
 	snprintf(ev.guest, sizeof(ev.guest), "%s", f->g->name);
 	ev.ended_ns = f->told;
-	ev.done = f->pages * VCKPT_PAGE;
-	ev.total = f->first[f->n_blocks] * VCKPT_PAGE;
+	ev.done = f->summed + f->pages * VCKPT_PAGE;
+	ev.total = f->summed + all * VCKPT_PAGE;
 	vckpt_session_emit(f->g->s, &ev);
 }
 
@@ -167,11 +169,21 @@ static int feed_all(struct feed *f, struct vckpt_error *err)
 	return vckpt_stream_assembler_finish(f->assembler, devices, devices_len, err);
 }
 
+static bool on_summed(void *arg, uint64_t bytes)
+{
+	struct feed *f = arg;
+
+	f->summed += bytes;
+	tell_progress(f);
+	return !vckpt_guest_hurried(f->g);
+}
+
 static int rebuild(struct feed *f, struct vckpt_error *err)
 {
 	struct vckpt_local *l = f->g->s->local;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct vckpt_guest *g = f->g;
+	vckpt_autofree char *on_overlays = NULL;
 	bool stands = false;
 	const char *xml;
 	size_t len;
@@ -185,6 +197,11 @@ static int rebuild(struct feed *f, struct vckpt_error *err)
 	if (!f->image)
 		return -1;
 	xml = vckpt_image_xml(f->image, &len);
+	if (vckpt_guest_disks_restore(g, vckpt_image_receipt(f->image)->disks, on_summed, f, xml,
+				      &on_overlays, err) < 0)
+		return -1;
+	if (on_overlays)
+		xml = on_overlays;
 	g->rebuilding = true;
 	if (vckpt_rebuild_begin(l->hv, f->req->domain, xml, l->scratch, &f->rebuild, err) < 0) {
 		/* These say that nothing was begun. */
@@ -387,7 +404,8 @@ int vckpt_guest_wake(struct vckpt_guest *g, const struct vckpt_host_request *req
 			snprintf(g->agent.cluster, sizeof(g->agent.cluster), "%s", req->cluster);
 		greet_asleep(g, req, out->deadline, &e);
 	}
-	if (vckpt_domain_resume(g->dom, err) < 0)
+	/* Whoever starts the domain after this incarnation has ended gets these disks. */
+	if (vckpt_guest_disks_follow(g, err) < 0 || vckpt_domain_resume(g->dom, err) < 0)
 		return vckpt_error_prefix(err, "guest %s", g->name);
 	g->rebuilt = false; /* it runs: nothing to be undone by us */
 	vckpt_guest_unnote(g);
@@ -403,6 +421,7 @@ int vckpt_guest_wake(struct vckpt_guest *g, const struct vckpt_host_request *req
 		if (reply.code == VCKPT_EREFUSED)
 			return put_to_sleep(g, &e, err);
 	}
+	vckpt_guest_disks_settled(g);
 	/* A guest without an agent runs all the same, and a gate of its past opens by itself. */
 	out->detail = json_pack("{sb ss sI}", "awake", e.code == VCKPT_OK, "text",
 				e.code == VCKPT_OK ? reply.text : e.text, "took_ns",
@@ -442,6 +461,7 @@ int vckpt_guest_destroy(struct vckpt_guest *g, const struct vckpt_host_request *
 		if (e.code != VCKPT_ENOTFOUND)
 			return vckpt_fail(err, e.code, "%s", e.text);
 		g->rebuilt = g->rebuilding = false;
+		vckpt_guest_disks_undo(g, NULL);
 		vckpt_guest_unnote(g);
 		return 0;
 	}
@@ -454,6 +474,9 @@ int vckpt_guest_destroy(struct vckpt_guest *g, const struct vckpt_host_request *
 	vckpt_stream_end(g->stream);
 	g->stream = NULL;
 	vckpt_guest_hang_up(g);
+	if (vckpt_guest_disks_undo(g, err) < 0)
+		return -1;
+	vckpt_guest_disks_forget(g);
 	vckpt_guest_unnote(g);
 	return 0;
 }

@@ -134,7 +134,11 @@ static int op_abort(struct vckpt_guest *g, const struct vckpt_host_request *req,
 {
 	(void)req;
 	(void)out;
-	return vckpt_guest_abort(g, err);
+	if (vckpt_guest_abort(g, err) < 0)
+		return -1;
+	/* Asked for by who would have committed it: nobody needs the cut of the disks any more. */
+	vckpt_guest_disks_merge(g);
+	return 0;
 }
 
 /* What a request may take if it does not say. */
@@ -150,6 +154,7 @@ static const struct op {
 	[VCKPT_OP_PREPARE] = {vckpt_guest_prepare, 10 * VCKPT_S, true},
 	[VCKPT_OP_HOLD] = {vckpt_guest_hold, 2 * VCKPT_S, true},
 	[VCKPT_OP_PAUSE] = {vckpt_guest_pause, 10 * VCKPT_S, true},
+	[VCKPT_OP_DISK] = {vckpt_guest_disk, 10 * VCKPT_S, true},
 	[VCKPT_OP_CUT] = {vckpt_guest_cut, 10 * VCKPT_S, true},
 	[VCKPT_OP_RUN] = {vckpt_guest_run, 600 * VCKPT_S, true},
 	[VCKPT_OP_RELEASE] = {vckpt_guest_release, 5 * VCKPT_S, true},
@@ -282,6 +287,7 @@ static void *guest_main(void *arg)
 	}
 	undo_all(g);
 	vckpt_guest_hang_up(g);
+	vckpt_guest_disks_forget(g);
 	vckpt_domain_close(g->dom);
 	g->dom = NULL;
 	unref(s);

@@ -185,7 +185,7 @@ static int recover_one(struct vckpt_local *l, const struct vckpt_journal_entry *
 {
 	/* What needs no libvirtd: the QEMU that the entry speaks of is gone. */
 	if (e->pid && vckpt_process_start(e->pid) != e->start)
-		return 0;
+		return vckpt_overlays_drop(l, e, err);
 	struct vckpt_error e2 = VCKPT_ERROR_NONE;
 	struct vckpt_domain *dom = NULL;
 	struct vckpt_domain_status st;
@@ -193,7 +193,7 @@ static int recover_one(struct vckpt_local *l, const struct vckpt_journal_entry *
 
 	if (vckpt_domain_open(l->hv, e->domain, &dom, &e2) < 0) {
 		if (e2.code == VCKPT_ENOTFOUND)
-			return 0;
+			return vckpt_overlays_drop(l, e, err);
 		return vckpt_fail(err, e2.code, "%s", e2.text);
 	}
 	rc = vckpt_domain_status(dom, &st, err);
@@ -204,7 +204,7 @@ static int recover_one(struct vckpt_local *l, const struct vckpt_journal_entry *
 			rc = vckpt_domain_destroy(dom, err);
 	}
 	vckpt_domain_close(dom);
-	return rc;
+	return rc < 0 ? rc : vckpt_overlays_drop(l, e, err);
 }
 
 /* An entry of the journal and the thread that sees to it: one guest does not wait for another.

@@ -235,6 +235,16 @@ static bool is_prepared(const struct vckpt_null_guest *g)
 	return g->prepared || !g->there || g->gone;
 }
 
+static bool is_paused(const struct vckpt_null_guest *g)
+{
+	return g->paused || !g->there || g->gone;
+}
+
+static bool is_frozen(const struct vckpt_null_guest *g)
+{
+	return !g->disks || g->frozen || !g->there || g->gone;
+}
+
 static bool stands_still(const struct vckpt_null_guest *g)
 {
 	return g->paused || g->cut || !g->there || g->gone;
@@ -292,7 +302,7 @@ static void do_epoch(struct null_host *h, struct vckpt_null_guest *g,
 		need(w, req, g->there && !g->paused && !g->held && !g->capturing, "not at rest");
 		g->prepared = true;
 		g->prepares++;
-		g->cut = g->captured = false;
+		g->cut = g->captured = g->frozen = false;
 		break;
 	case VCKPT_OP_HOLD:
 		need(w, req, !g->paused, "it stands still");
@@ -306,8 +316,14 @@ static void do_epoch(struct null_host *h, struct vckpt_null_guest *g,
 		need_all(w, req, is_prepared, "is not prepared");
 		g->paused = true;
 		break;
+	case VCKPT_OP_DISK:
+		need(w, req, g->disks && !g->frozen, "it has no disks, or they are cut already");
+		need_all(w, req, is_paused, "runs");
+		g->frozen = true;
+		break;
 	case VCKPT_OP_CUT:
 		need(w, req, g->paused, "it runs");
+		need_all(w, req, is_frozen, "has disks that are not cut");
 		need_all(w, req, stands_still, "runs and was not cut");
 		g->capturing = g->cut = true;
 		break;
@@ -392,7 +408,8 @@ static int perform(struct null_host *h, struct vckpt_null_guest *g,
 		g->aborted = req->epoch;
 		return 0;
 	}
-	if (req->op >= VCKPT_OP_PREPARE && req->op <= VCKPT_OP_COMMITTED) {
+	if ((req->op >= VCKPT_OP_PREPARE && req->op <= VCKPT_OP_COMMITTED) ||
+	    req->op == VCKPT_OP_DISK) {
 		need(w, req, req->epoch > g->aborted, "asked after the ABORT of that epoch");
 		if (!g->there)
 			return vckpt_fail(err, VCKPT_EVIRT, "domain %s is off", g->domain);
@@ -441,9 +458,10 @@ static json_t *usual_detail(const struct null_host *h, const struct vckpt_null_g
 		return json_pack("{s:[{s:s,s:s,s:s,s:s,s:s}]}", "findings", "id", "channel",
 				 "level", "ok", "object", g->name, "text", "there", "cure", "");
 	case VCKPT_OP_PREPARE:
-		return json_pack("{s:s,s:b,s:{s:s}}", "engine",
+		return json_pack("{s:s,s:b,s:{s:s},s:o*}", "engine",
 				 g->stands ? "stop-copy" : "background", "runs_on", !g->stands,
-				 "agent", "gates", g->gates);
+				 "agent", "gates", g->gates, "disks",
+				 g->disks ? json_pack("[{s:s}]", "target", "vda") : NULL);
 	case VCKPT_OP_HOLD:
 		return json_pack("{s:s,s:[]}", "gate", req->gate, "loud");
 	case VCKPT_OP_RELEASE:

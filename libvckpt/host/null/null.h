@@ -51,6 +51,8 @@ struct vckpt_null_guest {
 	bool there; /* a QEMU process lives */
 	bool paused, held;
 	bool prepared, capturing, cut, captured;
+	bool disks;       /* it has some: DISK is asked for, once, before CUT */
+	bool frozen;      /* they were cut in this epoch */
 	bool rebuilt;     /* by a RESTORE, not woken */
 	bool stands;      /* its engine is stop-copy: RUN waits for three quarters of its capture */
 	bool stuck;       /* a SILENT one */

@@ -1,0 +1,78 @@
+#!/bin/bash
+# Disks: memory and disks of a guest are of one instant, in each epoch that is restored; an epoch that fails leaves
+# nothing behind; nothing is restored on layers that were written to since.
+# shellcheck source=tests/real/vckpt.sh
+. "$(dirname "$0")/vckpt.sh"
+# shellcheck source=tests/disks/disks.sh
+. "$here/../disks/disks.sh"
+
+# restored NAME EPOCH LEAST MOST: memory and disks are those of the epoch, and agree.
+restored()
+{
+	local said n
+	kill_guest n1
+	expect_ok "$1: restart from epoch $2" vckpt restart "heat@$2" --destroy
+	said=$(agree)
+	expect_match "$1: memory and disks agree" "$said" '^agree'
+	n=${said#agree }
+	expect_ok "$1: they are of that epoch ($3 <= $n <= $4)" test "${n:-0}" -ge "$3" -a "${n:-0}" -le "$4"
+	expect_eq "$1: the definition follows" "$(defined vda) $(defined vdb)" "$(chain vda | head -n 1) $(chain vdb | head -n 1)"
+	expect_ok "$1: the writer goes on" writes_on
+	expect_eq "$1: no layer but those that are needed" "$(layers)" "$(layers_wanted)"
+}
+
+disks_start
+expect_fail "the comparison notices a slot that is not as it was" agree_spoiled
+expect_match "as it was they agree" "$(agree)" '^agree'
+
+a=$(count)
+expect_ok "a first checkpoint" vckpt checkpoint heat
+b=$(count)
+writes_on || fail "the writer goes on"
+expect_match "its record has the time of the disks' cut" "$(vckpt show heat --json | jq .record.phases_ms.disk)" '^[0-9.]+$'
+expect_eq "and the layers" "$(vckpt show heat@1 --json | jq -r '.guests[].disks[]?.layers[].path' | xargs -n 1 basename | xargs)" \
+	"a.qcow2 b.img"
+expect_fail "a frozen layer cannot be opened for writing beside the guest" \
+	qemu-io -f qcow2 -c 'write 0 4096' "$TEST_DIR/images/a.qcow2"
+c=$(count)
+expect_ok "a second one" vckpt checkpoint heat --engine stop-copy
+d=$(count)
+writes_on || fail "the writer goes on"
+restored "the first" 1 "$a" "$b"
+restored "the second" 2 "$c" "$d"
+
+before=$(layers)
+vckpt_stopped "device state" checkpoint heat && {
+	expect_fail "in mid-epoch the disks are cut" test "$(layers)" = "$before"
+	vckpt_signal INT
+	vckpt_signal CONT
+	wait "$vckpt_job"
+	expect_ok "given up: the guests run and answer" wait_until 30 guests_free
+	expect_eq "given up: no layer is left of it" "$(layers)" "$before"
+	expect_match "given up: memory and disks agree" "$(agree)" '^agree'
+}
+for text in "noted as prepared" "disk begins" "disk: ok"; do
+	vckptd_stopping "guest n1: $text" checkpoint heat || continue
+	vckptd_kill
+	wait "$vckpt_job" 2>/dev/null
+	vckpt status heat >/dev/null
+	expect_ok "vckptd killed at '$text': the guests run and answer" wait_until 30 guests_free
+	expect_match "vckptd killed at '$text': memory and disks agree" "$(agree)" '^agree'
+done
+expect_ok "afterwards a checkpoint works" vckpt checkpoint heat
+expect_eq "and no layer but those that are needed is there" "$(layers)" "$(layers_wanted)"
+
+top=$(vckpt show heat --json | jq -r '.guests[].disks[]?.layers[0].path' | head -n 1)
+cp "$top" "$TEST_DIR/top"
+printf 'X' | dd of="$top" bs=1 seek=$(($(stat -c %s "$top") - 100)) conv=notrunc 2>/dev/null
+before=$(layers)
+kill_guest n1
+said=$(vckpt restart heat --destroy 2>&1)
+expect_eq "a layer that was written to: the restart is refused" $? 6
+expect_match "and names it" "$said" "${top##*/}.*checksum"
+expect_ok "no domain of it is there" guest_is n1 "shut off"
+expect_eq "and no layer" "$(layers)" "$before"
+cp "$TEST_DIR/top" "$top"
+expect_ok "as it was it restores" vckpt restart heat
+expect_match "and agrees" "$(agree)" '^agree'
+finish
