@@ -272,51 +272,13 @@ static void on_frozen(struct vckpt_epoch_machine *e)
 	enter_cutting(e);
 }
 
-/* Best first. */
-static const char *const gates[] = {"nic-plug", "socket"};
-#define N_GATES (sizeof(gates) / sizeof(gates[0]))
-
-static bool has_gate(const struct vckpt_epoch_guest *g, const char *gate)
-{
-	const json_t *agent = json_object_get(g->prepare, "agent");
-	const char *list = json_string_value(json_object_get(agent, "gates"));
-	size_t len = strlen(gate);
-
-	for (const char *at = list ? strstr(list, gate) : NULL; at; at = strstr(at + 1, gate))
-		if ((at == list || at[-1] == ' ') && (at[len] == '\0' || at[len] == ' '))
-			return true;
-	return false;
-}
-
-/* One gate for all: a guest that holds its NIC waits for a mark of every other one's, which a guest
- * that holds its ranks would never send. */
-static bool choose_gate(struct vckpt_epoch_machine *e)
-{
-	snprintf(e->gate, sizeof(e->gate), "%s", e->opt.gate);
-	for (size_t k = 0; k < N_GATES && !e->gate[0]; k++) {
-		uint32_t i = 0;
-
-		while (i < e->m.n && has_gate(&e->guests[i], gates[k]))
-			i++;
-		if (i == e->m.n)
-			snprintf(e->gate, sizeof(e->gate), "%s", gates[k]);
-	}
-	return e->gate[0];
-}
-
-/* Who lacks what; false if the epoch is given up for it. */
+/* False if the epoch is given up for it. */
 static bool go_without_gate(struct vckpt_epoch_machine *e)
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
-	char who[180] = "";
-	size_t used = 0;
+	char who[180];
 
-	for (uint32_t i = 0; i < e->m.n; i++)
-		for (size_t k = 0; k < N_GATES && used < sizeof(who) - 1; k++)
-			if (!has_gate(&e->guests[i], gates[k]))
-				used += (size_t)snprintf(who + used, sizeof(who) - used,
-							 "%s%s has no %s", used ? ", " : "",
-							 e->m.slots[i].name, gates[k]);
+	vckpt_epoch_gates_lacking(e, who, sizeof(who));
 	if (e->opt.drain == VCKPT_DRAIN_PREFER) {
 		vckpt_machine_note(&e->m, VCKPT_NO_SLOT,
 				   "no gate that all guests have (%s): cut without a hold", who);
@@ -335,7 +297,7 @@ static void enter_holding(struct vckpt_epoch_machine *e)
 	bool none = e->opt.drain == VCKPT_DRAIN_NONE || strcmp(e->opt.gate, "none") == 0;
 
 	vckpt_machine_end(&e->m, VCKPT_PHASE_PREPARE);
-	if (!none && !choose_gate(e)) {
+	if (!none && !vckpt_epoch_choose_gate(e)) {
 		if (!go_without_gate(e))
 			return;
 		none = true;

@@ -89,4 +89,11 @@ int vckpt_epoch_machine_init(struct vckpt_epoch_machine *e, const struct vckpt_e
 			     struct vckpt_error *err);
 void vckpt_epoch_machine_clear(struct vckpt_epoch_machine *e);
 
+/* For the machine.  One gate for all: a guest that holds its NIC waits for a mark of every other
+ * one's, which a guest that holds its ranks would never send.  Sets `gate`: the one asked for, else
+ * the best that all guests have; false if there is none. */
+bool vckpt_epoch_choose_gate(struct vckpt_epoch_machine *e);
+/* Who lacks which, for a sentence; cut to `size`. */
+void vckpt_epoch_gates_lacking(const struct vckpt_epoch_machine *e, char *who, size_t size);
+
 #endif
