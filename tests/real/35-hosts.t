@@ -1,9 +1,36 @@
 #!/bin/bash
-# A job over two hosts.
+# A job over two hosts: checkpointed, lost, brought back with its guests exchanged, then all on one host; a vckptd
+# that is killed in the middle leaves nobody paused or held.
 # shellcheck source=tests/real/hosts.sh
 . "$(dirname "$0")/hosts.sh"
 
 hosts_start 2
 expect_ok "a checkpoint over two hosts" vckpt checkpoint heat
 heat_moves "the job goes on"
+expect_eq "its hosts are told, one that is not there, too" \
+	"$(vckpt hosts heat h9 --json | jq -r '[.hosts[] | .host, .state, (.guests | join("+")), ((.detail.qemu // 0) > 0 | tostring)] | join(" ")')" \
+	"h1 up n1 true h2 up n2 true h9 silent  false"
+
+# In the middle of a capture, on one host only.
+vckpt_stopped progress checkpoint heat && {
+	"$lab" exec h2 pkill -KILL -x vckptd || fail "vckptd of h2 is there to be killed"
+	kill -CONT "$vckpt_pid"
+	wait "$vckpt_job"
+	expect_eq "vckptd of one host killed in the middle: the epoch is void" "$?, $(epochs)" "10, 1 "
+	vckpt status heat >/dev/null
+	expect_ok "and nobody is left paused or held" wait_until 30 hosts_free h1:n1 h2:n2
+}
+
+kill_on h1 n1
+kill_on h2 n2
+expect_ok "restarted with the guests exchanged" vckpt restart heat --on n1=h2,n2=h1
+expect_ok "each runs on the other host, and only there" eval 'only_on n1 h2 && only_on n2 h1'
+expect_eq "and is known to be there" "$(vckpt status heat --json | jq -r '[.guests[].host] | join(" ")')" "h2 h1"
+heat_moves "the job goes on there"
+expect_ok "a checkpoint from there" vckpt checkpoint heat
+said=$(vckpt restart heat --on h1 2>&1)
+expect_match "while it runs it is not started elsewhere" "$?: $said" '^7: .*still there: guest n1 .*two copies'
+expect_ok "all on one host, what still runs destroyed" vckpt restart heat --on h1 --destroy
+expect_ok "they run there and only there" eval 'only_on n1 h1 && only_on n2 h1'
+heat_ends "the job ends right"
 finish

@@ -15,9 +15,6 @@ vckpt()
 hosts_start()
 {
 	lab_start 2 "$1"
-	for ((i = 1; i <= 2; i++)); do
-		[ "$1" -ge $i ] || give_up "two hosts at least"
-	done
 	expect_ok "domains of two hosts are adopted" vckpt adopt heat h1:n1 h2:n2
 	job_start "--host n1:2,n2:2 heat2d $(heat_args)"
 	job_wait_step 80 || give_up "the job does not start: $(job_output)"
@@ -48,7 +45,7 @@ only_on()
 	done
 }
 
-# where GUEST HOST...: kills what runs of these guests on these hosts, as their failure would.
+# kill_on HOST GUEST...: kills what runs of these guests on these hosts, as their failure would.
 kill_on()
 {
 	local h=$1 g
@@ -62,4 +59,31 @@ kill_on()
 is_off()
 {
 	case $(state "$1" "$2") in '' | 'shut off') ;; *) return 1 ;; esac
+}
+
+# hosts_free HOST:GUEST...: all run where they should, and answer.
+hosts_free()
+{
+	local p
+	for p in "$@"; do
+		is_on "${p%:*}" "${p#*:}" || return 1
+		LAB_TIMEOUT=15 "$lab" run "${p#*:}" 'gsh n1 true && gsh n2 true' >/dev/null 2>&1 || return 1
+	done
+}
+
+# shellcheck disable=SC2034 # for those who source this
+# vckpt_stopped PHASE COMMAND...: as that of vckpt.sh, but vckpt is a process of this machine.
+vckpt_stopped()
+{
+	local phase=$1
+	shift
+	VCKPT_FAULT_STOP="$phase" "$VCKPT_BUILD/run" "$VCKPT_BUILD/vckpt" "$@" >"$TEST_DIR/vckpt.out" 2>"$TEST_DIR/vckpt.log" &
+	vckpt_pid=$!
+	vckpt_job=$vckpt_pid # what tests wait for
+	wait_until 40 vckpt_is_stopped || { fail "vckpt stops at $phase" "$(cat "$TEST_DIR/vckpt.log")"; return 1; }
+}
+
+vckpt_is_stopped()
+{
+	grep -q '^State:.T' "/proc/$vckpt_pid/status"
 }
