@@ -236,7 +236,12 @@ int vckpt_hv_fit(struct vckpt_hv *hv, const char *xml, char **json, struct vckpt
 	if (json_array_size(f.problems) == 0)
 		check_cpu(&f);
 	for_all(&f, "devices/interface", check_nic);
-	for_all(&f, "os/kernel|os/initrd|os/loader|devices/disk/source/@file", check_file);
+	/* Disks that are written to come back on the layers of the epoch, not on what they were on.
+	 */
+	for_all(&f,
+		"os/kernel|os/initrd|os/loader|devices/disk[readonly or "
+		"@device='cdrom']/source/@file",
+		check_file);
 	*json = json_dumps(f.problems, JSON_COMPACT);
 	return *json ? 0 : vckpt_fail(err, VCKPT_EFAIL, "no memory for what a guest needs");
 }

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "store/image.h"
 
@@ -96,10 +97,38 @@ int vckpt_guest_host(struct vckpt_guest *g, const struct vckpt_host_request *req
 	return 0;
 }
 
+static void find(json_t *findings, const char *id, enum vckpt_finding_level level,
+		 const struct vckpt_guest *g, const char *text, const char *cure)
+{
+	json_array_append_new(findings, vckpt_detail_finding(id, level, g->name, text, cure));
+}
+
+/* The layers of its disks that the epoch needs, and this host does not see. */
+static void miss_layers(json_t *findings, const struct vckpt_guest *g, const json_t *disks)
+{
+	json_t *disk, *layer;
+	size_t i, k;
+
+	json_array_foreach (disks, i, disk)
+		json_array_foreach (json_object_get(disk, "layers"), k, layer) {
+			const char *path = json_string_value(json_object_get(layer, "path"));
+			char text[400];
+
+			if (!path || access(path, R_OK) == 0)
+				continue;
+			snprintf(text, sizeof(text), "%.300s, a layer of its disk, is not there",
+				 path);
+			find(findings, "file", VCKPT_FINDING_BAD, g, text,
+			     "have the images on a file system that all hosts share, at the same "
+			     "path");
+		}
+}
+
 int vckpt_guest_fit(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		    struct vckpt_outcome *out, struct vckpt_error *err)
 {
-	vckpt_autofree char *problems = NULL;
+	vckpt_autofree char *text = NULL;
+	json_t *problems;
 	struct vckpt_image *image;
 	struct vckpt_store *store;
 	size_t len;
@@ -114,12 +143,16 @@ int vckpt_guest_fit(struct vckpt_guest *g, const struct vckpt_host_request *req,
 	image = vckpt_image_open(store, req->cluster, req->epoch, g->name, 0, err);
 	if (!image)
 		return -1;
-	rc = vckpt_hv_fit(g->s->local->hv, vckpt_image_xml(image, &len), &problems, err);
+	rc = vckpt_hv_fit(g->s->local->hv, vckpt_image_xml(image, &len), &text, err);
+	if (rc == 0)
+		rc = vckpt_guest_host(g, req, out, err);
+	if (rc == 0) {
+		problems = json_loads(text, 0, NULL);
+		miss_layers(problems, g, vckpt_image_receipt(image)->disks);
+		json_object_set_new(out->detail, "problems", problems);
+	}
 	vckpt_image_close(image);
-	if (rc < 0 || vckpt_guest_host(g, req, out, err) < 0)
-		return -1;
-	json_object_set_new(out->detail, "problems", json_loads(problems, 0, NULL));
-	return 0;
+	return rc;
 }
 
 /* Talks to the agent only as long as a question takes, unless an epoch is under way. */
@@ -180,12 +213,6 @@ static int doctor_host(struct vckpt_guest *g, struct vckpt_outcome *out, struct 
 	findings = json_loads(text, 0, NULL);
 	out->detail = json_pack("{ss so*}", "host", g->s->local->host_name, "findings", findings);
 	return 0;
-}
-
-static void find(json_t *findings, const char *id, enum vckpt_finding_level level,
-		 const struct vckpt_guest *g, const char *text, const char *cure)
-{
-	json_array_append_new(findings, vckpt_detail_finding(id, level, g->name, text, cure));
 }
 
 /* What the definition of the domain has against a checkpoint, in the survey's "problems". */
