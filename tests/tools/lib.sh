@@ -8,7 +8,7 @@ TEST_DIR=$(mktemp -d "${TMPDIR:-/tmp}/vckpt-tools.XXXXXX") || exit 1
 trap 'rm -rf "$TEST_DIR"' EXIT
 trap 'exit 130' INT TERM HUP
 unset VCKPT_SOCKET VCKPT_LAUNCHER
-export VCKPT_STORE=$TEST_DIR/store VCKPT_CONFIG=/dev/null
+export VCKPT_BUILD VCKPT_STORE=$TEST_DIR/store VCKPT_CONFIG=/dev/null
 failed=0 passed=0
 
 export VCKPT_DAEMON=$VCKPT_BUILD/vckptd
