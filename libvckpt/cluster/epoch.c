@@ -42,33 +42,14 @@ static uint64_t stands_for(const struct vckpt_epoch_machine *e)
 /* The guest's own part of a phase: from its request to the answer. */
 static struct vckpt_phase *step_of(struct vckpt_epoch_machine *e, uint32_t i, uint16_t op)
 {
-	static const uint16_t ops[] = {
-		[VCKPT_PHASE_PREPARE] = VCKPT_OP_PREPARE, [VCKPT_PHASE_QUIET] = VCKPT_OP_HOLD,
-		[VCKPT_PHASE_STOP] = VCKPT_OP_PAUSE,      [VCKPT_PHASE_DEVICE] = VCKPT_OP_CUT,
-		[VCKPT_PHASE_RUN] = VCKPT_OP_RUN,         [VCKPT_PHASE_RELEASE] = VCKPT_OP_RELEASE,
+	static const uint8_t phases[] = {
+		[VCKPT_OP_HOLD] = VCKPT_PHASE_QUIET, [VCKPT_OP_PAUSE] = VCKPT_PHASE_STOP,
+		[VCKPT_OP_DISK] = VCKPT_PHASE_DISK,  [VCKPT_OP_CUT] = VCKPT_PHASE_DEVICE,
+		[VCKPT_OP_RUN] = VCKPT_PHASE_RUN,    [VCKPT_OP_RELEASE] = VCKPT_PHASE_RELEASE,
 	};
+	unsigned p = op < sizeof(phases) ? phases[op] : 0; /* 0 is PREPARE, too */
 
-	for (unsigned p = 0; p < sizeof(ops) / sizeof(ops[0]); p++)
-		if (ops[p] == op)
-			return &e->guests[i].steps[p];
-	return NULL;
-}
-
-/* A request that is repeated (PREPARE, after "not now") is one step. */
-static void step_begins(const struct vckpt_epoch_machine *e, struct vckpt_phase *step)
-{
-	if (!step || step->begun)
-		return;
-	step->begun = true;
-	step->begin_ns = e->m.now - e->m.began;
-}
-
-static void step_ends(const struct vckpt_epoch_machine *e, struct vckpt_phase *step)
-{
-	if (!step || !step->begun)
-		return;
-	step->ended = true;
-	step->end_ns = e->m.now - e->m.began;
+	return p || op == VCKPT_OP_PREPARE ? &e->guests[i].steps[p] : NULL;
 }
 
 static void ask(struct vckpt_epoch_machine *e, uint32_t i, uint16_t op)
@@ -77,7 +58,7 @@ static void ask(struct vckpt_epoch_machine *e, uint32_t i, uint16_t op)
 	struct vckpt_epoch_guest *g = &e->guests[i];
 
 	g->touched = true;
-	step_begins(e, step_of(e, i, op));
+	vckpt_step_begin(&e->m, step_of(e, i, op));
 	switch (op) {
 	case VCKPT_OP_PREPARE:
 		vckpt_machine_submit(&e->m, i, op, prepare_left(e), prepare_left(e));
@@ -447,7 +428,7 @@ static bool runs_soon(const struct vckpt_epoch_machine *e, uint32_t i)
 static void on_cut(struct vckpt_epoch_machine *e, uint32_t i)
 {
 	e->guests[i].cut = true;
-	step_begins(e, &e->guests[i].steps[VCKPT_PHASE_STREAM]);
+	vckpt_step_begin(&e->m, &e->guests[i].steps[VCKPT_PHASE_STREAM]);
 	e->guests[i].capture_due = e->m.now + e->opt.deadlines.capture_ns;
 	/* The others stand still until their own capture has begun, so this one may go. */
 	if (!e->guests[i].stands)
@@ -510,7 +491,7 @@ static void epoch_reply(struct vckpt_machine *m, uint32_t i, const struct vckpt_
 	struct vckpt_epoch_machine *e = EPOCH(m);
 
 	take_times(&e->guests[i], ev);
-	step_ends(e, step_of(e, i, ev->op));
+	vckpt_step_end(&e->m, step_of(e, i, ev->op));
 	switch (ev->op) {
 	case VCKPT_OP_PREPARE:
 		on_prepared(e, i, ev);
@@ -564,7 +545,7 @@ static void on_captured(struct vckpt_epoch_machine *e, uint32_t i,
 		return;
 	}
 	g->captured = true;
-	step_ends(e, &g->steps[VCKPT_PHASE_STREAM]);
+	vckpt_step_end(&e->m, &g->steps[VCKPT_PHASE_STREAM]);
 	g->receipt = vckpt_event_detail(ev);
 	if (g->stands && runs_soon(e, i))
 		e->m.slots[i].due = e->m.now + e->opt.deadlines.run_ns;

@@ -172,6 +172,22 @@ bool vckpt_machine_waiting(const struct vckpt_machine *m)
 	return false;
 }
 
+void vckpt_step_begin(const struct vckpt_machine *m, struct vckpt_phase *step)
+{
+	if (!step || step->begun)
+		return;
+	step->begun = true;
+	step->begin_ns = m->now - m->began;
+}
+
+void vckpt_step_end(const struct vckpt_machine *m, struct vckpt_phase *step)
+{
+	if (!step || !step->begun)
+		return;
+	step->ended = true;
+	step->end_ns = m->now - m->began;
+}
+
 void vckpt_machine_begin(struct vckpt_machine *m, unsigned phase)
 {
 	struct vckpt_phase *p = &m->phases[phase];
@@ -179,8 +195,7 @@ void vckpt_machine_begin(struct vckpt_machine *m, unsigned phase)
 
 	if (p->begun)
 		return;
-	p->begun = true;
-	p->begin_ns = m->now - m->began;
+	vckpt_step_begin(m, p);
 	a = push(m, VCKPT_ACT_PHASE, VCKPT_NO_SLOT);
 	if (a)
 		snprintf(a->text, sizeof(a->text), "%s", p->name);
@@ -188,12 +203,8 @@ void vckpt_machine_begin(struct vckpt_machine *m, unsigned phase)
 
 void vckpt_machine_end(struct vckpt_machine *m, unsigned phase)
 {
-	struct vckpt_phase *p = &m->phases[phase];
-
-	if (!p->begun || p->ended)
-		return;
-	p->ended = true;
-	p->end_ns = m->now - m->began;
+	if (!m->phases[phase].ended)
+		vckpt_step_end(m, &m->phases[phase]);
 }
 
 void vckpt_machine_end_all(struct vckpt_machine *m)

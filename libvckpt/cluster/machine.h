@@ -164,6 +164,10 @@ void vckpt_machine_note(struct vckpt_machine *m, uint32_t slot, const char *fmt,
 void vckpt_machine_durable_wanted(struct vckpt_machine *m);
 void vckpt_machine_done(struct vckpt_machine *m);
 bool vckpt_machine_waiting(const struct vckpt_machine *m); /* for any slot */
+/* A guest's own part of a phase, NULL none.  It begins once, and ends with its last answer: a
+ * request that is repeated is one step. */
+void vckpt_step_begin(const struct vckpt_machine *m, struct vckpt_phase *step);
+void vckpt_step_end(const struct vckpt_machine *m, struct vckpt_phase *step);
 void vckpt_machine_begin(struct vckpt_machine *m, unsigned phase);
 void vckpt_machine_end(struct vckpt_machine *m, unsigned phase);
 void vckpt_machine_end_all(struct vckpt_machine *m);

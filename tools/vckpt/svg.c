@@ -22,9 +22,10 @@ enum {
 static const struct {
 	const char *phase, *colour;
 } phases[] = {
-	{"prepare", "#9aa5b1"},      {"quiet", "#e0a030"},  {"stop", "#d1495b"},
-	{"device state", "#8d3b72"}, {"run", "#3a7d44"},    {"release", "#66a182"},
-	{"stream", "#2e6f95"},       {"commit", "#222222"}, {"abort", "#000000"},
+	{"prepare", "#9aa5b1"}, {"quiet", "#e0a030"},        {"stop", "#d1495b"},
+	{"disk", "#f08a5d"},    {"device state", "#8d3b72"}, {"run", "#3a7d44"},
+	{"release", "#66a182"}, {"stream", "#2e6f95"},       {"commit", "#222222"},
+	{"abort", "#000000"},
 };
 #define NPHASES (sizeof(phases) / sizeof(phases[0]))
 
