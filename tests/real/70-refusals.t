@@ -35,7 +35,7 @@ expect_match "and says so" "$said" "--gate does not know 'nosuch'"
 
 refused "a guest's name with a slash" 2 'n/1' adopt other n/1=n1
 refused "a name that begins with a dot" 2 '\.other' adopt .other n1
-refused "a name of two lines" 2 'control character' adopt $'o\nther' n1
+refused "a name of two lines" 2 'printable' adopt $'o\nther' n1
 refused "a name that is no UTF-8" 2 'UTF-8' adopt $'\xc3(' n1
 refused "a name of 65 bytes" 2 '64' adopt "$(printf 'x%.0s' {1..65})" n1
 
@@ -59,7 +59,7 @@ cp -p "$VCKPT_STORE/vckpt-store" "$TEST_DIR/kept"
 sed -i 's/"format":1/"format":2/' "$VCKPT_STORE/vckpt-store"
 refused "a store of a newer format" 7 'newer vckpt' checkpoint heat
 refused "also for who only reads" 7 'newer vckpt' ls
-sed -i 's/"uuid":"./"uuid":"x/; s/"format":2/"format":1/' "$VCKPT_STORE/vckpt-store"
+sed -i 's/"uuid": *"./&x/; s/"format":2/"format":1/' "$VCKPT_STORE/vckpt-store"
 refused "a store that is damaged" 6 "$VCKPT_STORE/vckpt-store" checkpoint heat
 cp -p "$TEST_DIR/kept" "$VCKPT_STORE/vckpt-store"
 
