@@ -19,13 +19,25 @@ static void ask_start(struct vckpt_machine *m)
 	done_if_over(m);
 }
 
+static void end_others(struct vckpt_machine *m)
+{
+	for (uint32_t i = 0; i < m->n; i++)
+		if (m->slots[i].waiting && m->slots[i].op != VCKPT_OP_ABORT)
+			vckpt_machine_submit(m, i, VCKPT_OP_ABORT, 0, ASK(m)->timeout_ns);
+}
+
 static void ask_reply(struct vckpt_machine *m, uint32_t i, const struct vckpt_host_event *ev)
 {
 	struct vckpt_answer *a = &ASK(m)->answers[i];
 
 	if (ev->code != VCKPT_OK)
 		vckpt_machine_reply_error(m, i, ev, &a->error);
+	else if (ev->op == VCKPT_OP_ABORT && ASK(m)->op != VCKPT_OP_ABORT)
+		vckpt_fail(&a->error, VCKPT_ECANCELED, "%s: another has answered",
+			   m->slots[i].name);
 	a->detail = vckpt_event_detail(ev);
+	if (ASK(m)->enough && ASK(m)->enough(a))
+		end_others(m);
 	done_if_over(m);
 }
 
@@ -55,11 +67,12 @@ static void ask_request(const struct vckpt_machine *m, const struct vckpt_action
 {
 	const struct vckpt_ask_machine *q = (const struct vckpt_ask_machine *)m;
 
-	(void)a;
 	memcpy(req->cluster, q->cluster, sizeof(req->cluster));
 	memcpy(req->attempt, q->attempt, sizeof(req->attempt));
 	req->incarnation = q->incarnation;
 	req->epoch = q->epoch;
+	if (q->fill && a->op == q->op)
+		q->fill(q->arg, a->slot, req);
 }
 
 static const struct vckpt_machine_ops ask_ops = {

@@ -6,6 +6,8 @@
 #ifndef VCKPT_CLUSTER_ASK_H
 #define VCKPT_CLUSTER_ASK_H
 
+#include <stdbool.h>
+
 #include "cluster/machine.h"
 
 struct vckpt_answer {
@@ -21,6 +23,11 @@ struct vckpt_ask_machine {
 	uint32_t incarnation;
 	uint64_t epoch; /* FIT */
 	char attempt[40];
+	/* May be NULL.  What a request has beyond this; an answer that makes the others needless:
+	 * they are aborted. */
+	void (*fill)(void *arg, uint32_t slot, struct vckpt_host_request *req);
+	bool (*enough)(const struct vckpt_answer *a);
+	void *arg;
 	struct vckpt_answer *answers;
 };
 

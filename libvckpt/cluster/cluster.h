@@ -120,6 +120,28 @@ int vckpt_cluster_checkpoint(const struct vckpt_cluster_ctx *ctx,
 void vckpt_checkpoint_result_clear(struct vckpt_checkpoint_result *result);
 
 /*
+ * watch: listens to what programs in the guests ask (docs/programs.md) until it is cancelled, which
+ * is success.  Their requests become epochs, made as vckpt_cluster_checkpoint() does with
+ * `checkpoint` (its `why` is set here) and at most one every `every_ns`; their reports are written
+ * into the store.  Holds no lease while it listens and gives way to whoever needs a guest's agent,
+ * so that it may run beside everything else.  A guest that cannot be heard is tried again.
+ *
+ * Events, for the caller to show: {"event": "guest", "guest", "listens": bool, "text"},
+ * {"event": "report", "time" (ns since 1970), "guest", "incarnation", "number", "pid", "uid",
+ * "program", "object", "text", "chance", "within_s", "age_s"}, {"event": "begin", "why"},
+ * {"event": "committed", "epoch", "record"}, {"event": "failed", "code", "text"}.
+ */
+struct vckpt_watch_options {
+	uint64_t every_ns;
+	struct vckpt_checkpoint_options checkpoint;
+	void (*event)(void *arg, const json_t *event); /* may be NULL */
+	void *event_arg;
+};
+
+int vckpt_cluster_watch(const struct vckpt_cluster_ctx *ctx, const struct vckpt_watch_options *opt,
+			struct vckpt_error *err);
+
+/*
  * restart: all guests as they were at a committed epoch.  The new incarnation is durable before any
  * guest is touched.  VCKPT_EREFUSED, naming them, while guests of the cluster still run, unless
  * `destroy`. If a guest cannot be rebuilt, or its agent finds its address in use, all that were

@@ -139,6 +139,7 @@ static const struct vckpt_field listen_fields[] = {
 	VCKPT_F_UINT(struct vckpt_agent_listen, incarnation, 1),
 	VCKPT_F_UINT(struct vckpt_agent_listen, code, 1),
 	VCKPT_F_UINT(struct vckpt_agent_listen, retry_ns, 1),
+	VCKPT_F_UINT(struct vckpt_agent_listen, heard, 1),
 	VCKPT_F_STR(struct vckpt_agent_listen, text, 1),
 };
 const struct vckpt_type vckpt_agent_listen_type = VCKPT_TYPE(vckpt_agent_listen, listen_fields);
@@ -156,6 +157,7 @@ static const struct vckpt_field wish_fields[] = {
 const struct vckpt_type vckpt_agent_wish_type = VCKPT_TYPE(vckpt_agent_wish, wish_fields);
 
 static const struct vckpt_field report_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_report, number, 1),
 	VCKPT_F_UINT(struct vckpt_agent_report, pid, 1),
 	VCKPT_F_UINT(struct vckpt_agent_report, uid, 1),
 	VCKPT_F_STR(struct vckpt_agent_report, program, 1),

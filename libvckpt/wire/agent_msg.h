@@ -166,11 +166,11 @@ struct vckpt_agent_findings {
 /*
  * What the programs of this guest say (docs/programs.md).  The host asks, and the agent keeps the
  * question until there is something or the time is over; a second LISTEN, and any other question,
- * ends the first without an answer.  A LISTEN of the same session says that the NEWS before it has
- * come: its reports are not told again.
+ * ends the first without an answer.
  *
  * It carries what became of requests: all up to number `upto`, and if an epoch was committed also
- * those that were pending when the hold of that epoch began.  Of another incarnation: nothing.
+ * those that were pending when the hold of that epoch began; and which reports need not be told
+ * again.  All of that is about this incarnation of the guest; of another, nothing is meant.
  */
 struct vckpt_agent_listen {
 	uint32_t seq;
@@ -179,12 +179,13 @@ struct vckpt_agent_listen {
 	uint32_t incarnation;
 	uint16_t code;     /* enum vckpt_code */
 	uint64_t retry_ns; /* VCKPT_ENOTNOW: ask again after this long */
+	uint64_t heard;    /* reports up to this number are recorded */
 	char text[256];
 };
 
 /* A request for a checkpoint that waits. */
 struct vckpt_agent_wish {
-	uint64_t number; /* goes up; of one incarnation of the guest */
+	uint64_t number; /* goes up, also from one agent to its successor; of one incarnation */
 	uint32_t pid, uid;
 	char program[64];
 	char why[256];
@@ -193,6 +194,7 @@ struct vckpt_agent_wish {
 };
 
 struct vckpt_agent_report {
+	uint64_t number; /* as a wish's */
 	uint32_t pid, uid;
 	char program[64];
 	char object[64]; /* what will fail */
@@ -206,7 +208,7 @@ struct vckpt_agent_news {
 	uint32_t seq;
 	uint32_t incarnation;
 	struct vckpt_list wishes;  /* struct vckpt_agent_wish, all that wait */
-	struct vckpt_list reports; /* struct vckpt_agent_report, those not told yet */
+	struct vckpt_list reports; /* struct vckpt_agent_report, those not heard yet */
 };
 
 extern const struct vckpt_type vckpt_agent_listen_type, vckpt_agent_news_type,

@@ -14,7 +14,7 @@
 #include "wire/codec.h"
 
 #define VCKPT_HOST_LOWEST    1
-#define VCKPT_HOST_HIGHEST   3
+#define VCKPT_HOST_HIGHEST   4
 #define VCKPT_HOST_FRAME_MAX (16u << 20)
 
 #define VCKPT_NAME_MAX 65   /* cluster and guest names, with NUL */
@@ -81,10 +81,13 @@ enum vckpt_host_op {
 	VCKPT_OP_DESTROY = 15, /* the domain is gone; fine if it was */
 	VCKPT_OP_STATUS = 16,  /* as SURVEY but cheap: state only */
 	VCKPT_OP_HOST = 17,    /* host: what it is and has left; since version 2 of the protocol */
-	VCKPT_OP_FIT = 18, /* could the guest be rebuilt here from (epoch)?  detail: what keeps it
-			      from that; since version 2 */
-	VCKPT_OP_DISK = 19 /* paused: its disks' layers frozen, what it writes goes to new ones;
-			      only for a guest whose PREPARE named "disks"; since version 2 */
+	VCKPT_OP_FIT = 18,   /* could the guest be rebuilt here from (epoch)?  detail: what keeps it
+				from that; since version 2 */
+	VCKPT_OP_DISK = 19,  /* paused: its disks' layers frozen, what it writes goes to new ones;
+			       only for a guest whose PREPARE named "disks"; since version 2 */
+	VCKPT_OP_LISTEN = 20 /* since 4: what programs in the guest ask, after timeout_ns at the
+				latest; brings a verdict, see vckpt_agent_listen: parent is its
+				upto, token its code, expiry_ns its retry_ns */
 };
 
 enum vckpt_host_event_kind {
@@ -117,6 +120,8 @@ struct vckpt_host_request {
 	struct vckpt_list peers; /* HOLD, WAKE: struct vckpt_agent_peer */
 	char store_uuid[37];     /* since 2.  OPEN: of the store that is meant, "" any */
 	uint64_t limit; /* since 3.  PREPARE: bytes a second that captures may write; 0 any */
+	char text[256]; /* since 4.  LISTEN: of the verdict */
+	uint64_t heard; /* since 4.  LISTEN: as there */
 };
 
 struct vckpt_host_event {

@@ -249,8 +249,13 @@ static void test_bounds(void)
 	CU_ASSERT(vckpt_programs_news(&h->ps));
 	vckpt_programs_report(&h->ps, T0, &news);
 	vckpt_message_free(&vckpt_agent_news_type, &news);
-	vckpt_programs_heard(&h->ps);
-	CU_ASSERT_EQUAL(h->ps.nreports, 0);
+	struct vckpt_agent_listen heard = {.heard = h->ps.reports[9].number};
+	heard.incarnation = 1; /* another life's reports */
+	vckpt_programs_verdict(&h->ps, &heard, 0);
+	CU_ASSERT_EQUAL(h->ps.nreports, VCKPT_REPORTS_MAX);
+	heard.incarnation = 0;
+	vckpt_programs_verdict(&h->ps, &heard, 0);
+	CU_ASSERT_EQUAL(h->ps.nreports, VCKPT_REPORTS_MAX - 10);
 	/* More speakers than there is room for. */
 	for (unsigned i = 100; i < 100 + VCKPT_SPEAKERS_MAX; i++)
 		say(h, i, VCKPT_SAY_PROGRESS, 0, 0, T0);

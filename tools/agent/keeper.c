@@ -76,7 +76,7 @@ static void keep_only(int a, int b)
 static void __attribute__((noreturn)) keep(struct vckpt_control *c, pid_t agent, int agent_fd)
 {
 	struct sched_param prio = {.sched_priority = 1};
-	static const int fatal[] = {SIGTERM, SIGINT, SIGHUP};
+	static const int fatal[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 	static struct vckpt_nl nl = {.fd = -1}; /* this process's own; too large for a stack */
 
 	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)

@@ -158,7 +158,8 @@ static void report(struct vckpt_programs *ps, struct vckpt_speaker *s,
 		return;
 	}
 	ps->nreports++;
-	*r = (struct vckpt_agent_report){.pid = (uint32_t)s->pid,
+	*r = (struct vckpt_agent_report){.number = ++ps->numbers,
+					 .pid = (uint32_t)s->pid,
 					 .uid = s->uid,
 					 .within_ns = m->time_ns,
 					 .chance =
@@ -316,6 +317,16 @@ void vckpt_programs_restored(struct vckpt_programs *ps, uint64_t epoch, uint32_t
 	tell_all(ps, VCKPT_TELL_RESTORED, VCKPT_OK, epoch, incarnation);
 }
 
+static void forget_reports(struct vckpt_programs *ps, uint64_t heard)
+{
+	unsigned n = 0;
+
+	while (n < ps->nreports && ps->reports[n].number <= heard)
+		n++;
+	ps->nreports -= n;
+	memmove(ps->reports, ps->reports + n, ps->nreports * sizeof(*ps->reports));
+}
+
 void vckpt_programs_verdict(struct vckpt_programs *ps, const struct vckpt_agent_listen *m,
 			    uint32_t incarnation)
 {
@@ -325,7 +336,10 @@ void vckpt_programs_verdict(struct vckpt_programs *ps, const struct vckpt_agent_
 					.incarnation = m->incarnation};
 
 	/* What was decided for an earlier life is not about this one's requests. */
-	if (!m->upto || m->incarnation != incarnation)
+	if (m->incarnation != incarnation)
+		return;
+	forget_reports(ps, m->heard);
+	if (!m->upto)
 		return;
 	memcpy(a.text, m->text, sizeof(a.text));
 	for (unsigned i = 0; i < VCKPT_SPEAKERS_MAX; i++) {
@@ -342,10 +356,10 @@ void vckpt_programs_verdict(struct vckpt_programs *ps, const struct vckpt_agent_
 
 bool vckpt_programs_news(const struct vckpt_programs *ps)
 {
-	if (ps->nreports > ps->told_reports)
+	if (ps->nreports && ps->reports[ps->nreports - 1].number > ps->told)
 		return true;
 	for (unsigned i = 0; i < VCKPT_SPEAKERS_MAX; i++)
-		if (ps->v[i].wish > ps->told_wish)
+		if (ps->v[i].wish > ps->told)
 			return true;
 	return false;
 }
@@ -389,25 +403,15 @@ void vckpt_programs_report(struct vckpt_programs *ps, uint64_t now, struct vckpt
 		w++;
 		out->wishes.n++;
 	}
-	if (behind > ps->told_wish)
-		ps->told_wish = behind;
 	for (unsigned i = 0; r && i < ps->nreports; i++) {
 		r[i] = ps->reports[i];
 		r[i].age_ns = now - r[i].age_ns;
 		out->reports.n++;
 	}
-	ps->told_reports = out->reports.n;
-}
-
-void vckpt_programs_heard(struct vckpt_programs *ps)
-{
-	ps->nreports -= ps->told_reports;
-	memmove(ps->reports, ps->reports + ps->told_reports, ps->nreports * sizeof(*ps->reports));
-	ps->told_reports = 0;
+	ps->told = ps->numbers;
 }
 
 void vckpt_programs_session(struct vckpt_programs *ps)
 {
-	ps->told_reports = 0;
-	ps->told_wish = 0;
+	ps->told = 0;
 }

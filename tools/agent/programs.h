@@ -53,10 +53,10 @@ struct vckpt_programs {
 	struct vckpt_user_count users[VCKPT_USERS_MAX];
 	struct vckpt_agent_report reports[VCKPT_REPORTS_MAX]; /* age_ns: when it came */
 	unsigned nreports;
-	unsigned told_reports; /* of these, in the NEWS under way */
-	uint64_t told_wish;    /* the newest in a NEWS of this session */
-	uint64_t numbers;
-	uint64_t epoch; /* that is being prepared or held; 0 none */
+	uint64_t told;    /* the newest wish or report in a NEWS of this session */
+	uint64_t numbers; /* the last given; begin with a time, so that no successor gives them
+			     again */
+	uint64_t epoch;   /* that is being prepared or held; 0 none */
 	uint64_t before_by;
 	uint64_t wanted_until; /* a checkpoint waits: nobody may begin to hold off */
 };
@@ -84,15 +84,13 @@ void vckpt_programs_released(struct vckpt_programs *ps, uint16_t code, uint32_t 
 /* Another life, made of `epoch`: requests that the epoch holds are answered with it. */
 void vckpt_programs_restored(struct vckpt_programs *ps, uint64_t epoch, uint32_t incarnation);
 
-/* LISTEN brings a verdict; `incarnation` is the guest's. */
+/* LISTEN brings a verdict, and which reports are heard; `incarnation` is the guest's. */
 void vckpt_programs_verdict(struct vckpt_programs *ps, const struct vckpt_agent_listen *m,
 			    uint32_t incarnation);
 /* Is there something that this session was not told? */
 bool vckpt_programs_news(const struct vckpt_programs *ps);
 /* Fills in the lists: vckpt_message_free().  What it tells counts as told. */
 void vckpt_programs_report(struct vckpt_programs *ps, uint64_t now, struct vckpt_agent_news *out);
-/* The NEWS of before has come. */
-void vckpt_programs_heard(struct vckpt_programs *ps);
 /* Another session: it has heard nothing yet. */
 void vckpt_programs_session(struct vckpt_programs *ps);
 

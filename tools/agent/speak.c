@@ -181,6 +181,7 @@ int vckpt_speak_open(struct vckpt_speak *s, struct vckpt_agent *a,
 	s->programs.answer = answer;
 	s->programs.tell = tell;
 	s->programs.arg = s;
+	s->programs.numbers = vckpt_now() / 1000;
 	s->programs.hold_max = o->hold_max;
 	s->programs.patience_max = o->patience_max;
 	a->clients.say = on_say;
@@ -234,7 +235,6 @@ void vckpt_speak_listen(struct vckpt_speak *s, const struct vckpt_agent_listen *
 
 	if (!a)
 		return;
-	vckpt_programs_heard(&s->programs);
 	vckpt_programs_verdict(&s->programs, m, atomic_load(&a->control.page->incarnation));
 	s->seq = m->seq;
 	s->listening = true;

@@ -129,6 +129,9 @@ struct vckpt_outcome {
  * longer for a session that is being undone.  Having it already is success. */
 int vckpt_claim_take(struct vckpt_session *s, enum vckpt_claim_kind kind, const char *name,
 		     uint64_t patience, struct vckpt_error *err);
+/* While it has it, `fd` (an eventfd) is written to when somebody else wants it.  -1: no more. */
+void vckpt_claim_yields(struct vckpt_session *s, enum vckpt_claim_kind kind, const char *name,
+			int fd);
 void vckpt_claim_drop(struct vckpt_session *s, enum vckpt_claim_kind kind, const char *name);
 /* Is it a session that has it of which nothing is left but what could not be undone yet? */
 bool vckpt_claim_is_stuck(struct vckpt_local *l, enum vckpt_claim_kind kind, const char *name);
@@ -242,6 +245,9 @@ int vckpt_guest_fit(struct vckpt_guest *g, const struct vckpt_host_request *req,
 int vckpt_guest_adopt(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		      struct vckpt_outcome *out, struct vckpt_error *err);
 int vckpt_guest_doctor(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		       struct vckpt_outcome *out, struct vckpt_error *err);
+/* listen.c */
+int vckpt_guest_listen(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		       struct vckpt_outcome *out, struct vckpt_error *err);
 const char *vckpt_domain_state_name(enum vckpt_domain_state state);
 

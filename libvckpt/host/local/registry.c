@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 /* How long a newcomer waits for a session whose coordinator is gone to be undone: less than a
  * coordinator waits for the answer (15 s), so that it is told who has it. */
@@ -11,6 +12,8 @@ struct vckpt_claim {
 	struct vckpt_claim *next;
 	enum vckpt_claim_kind kind;
 	struct vckpt_session *s;
+	int yield_fd; /* an eventfd for who wants it: its holder then gives it up; -1: he does not
+		       */
 	char name[256];
 };
 
@@ -90,6 +93,8 @@ int vckpt_claim_take(struct vckpt_session *s, enum vckpt_claim_kind kind, const 
 			rc = say_busy(c, err);
 			break;
 		}
+		if (c->yield_fd >= 0)
+			eventfd_write(c->yield_fd, 1);
 		pthread_cond_timedwait(&l->changed, &l->lock, &ts);
 	}
 	if (!c && !rc) {
@@ -98,6 +103,7 @@ int vckpt_claim_take(struct vckpt_session *s, enum vckpt_claim_kind kind, const 
 			rc = vckpt_fail(err, VCKPT_ESYSTEM, "no memory to claim %s", name);
 		} else {
 			c->kind = kind;
+			c->yield_fd = -1;
 			c->s = s;
 			snprintf(c->name, sizeof(c->name), "%s", name);
 			c->next = l->claims;
@@ -106,6 +112,21 @@ int vckpt_claim_take(struct vckpt_session *s, enum vckpt_claim_kind kind, const 
 	}
 	pthread_mutex_unlock(&l->lock);
 	return rc;
+}
+
+void vckpt_claim_yields(struct vckpt_session *s, enum vckpt_claim_kind kind, const char *name,
+			int fd)
+{
+	struct vckpt_local *l = s->local;
+	struct vckpt_claim *c;
+
+	pthread_mutex_lock(&l->lock);
+	c = find(l, kind, name);
+	if (c && c->s == s)
+		c->yield_fd = fd;
+	/* Who waits already is to knock. */
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->lock);
 }
 
 static void drop_some(struct vckpt_session *s, bool all, enum vckpt_claim_kind kind,
