@@ -28,6 +28,7 @@ struct watch {
 	struct vckpt_wishes wishes;
 	struct vckpt_error *told; /* what was last said of each guest */
 	bool made;
+	bool heard; /* there was a first round */
 };
 
 static void say(const struct watch *w, json_t *event)
@@ -50,14 +51,15 @@ static void fill(void *arg, uint32_t slot, struct vckpt_host_request *req)
 	const struct watch *w = arg;
 
 	vckpt_wishes_fill(&w->wishes, slot, req);
-	/* A verdict that waits is told to all soon, not to one after the other's time. */
-	req->timeout_ns = LISTEN_TIME;
+	/* At first only: who is there? */
+	req->timeout_ns = w->heard ? LISTEN_TIME : 0;
 }
 
 static bool enough(const struct vckpt_answer *a)
 {
 	return a->error.code == VCKPT_OK &&
-	       json_array_size(json_object_get(a->detail, "wishes")) > 0;
+	       (json_array_size(json_object_get(a->detail, "wishes")) > 0 ||
+		json_array_size(json_object_get(a->detail, "reports")) > 0);
 }
 
 /* Tells when a guest cannot be heard, and when it can again: once each. */
@@ -140,6 +142,7 @@ static int listen_once(struct watch *w, bool *away, struct vckpt_error *err)
 			record(w, &s.c, vckpt_wishes_news(&w->wishes, i, a->detail, vckpt_now()));
 	}
 	vckpt_ask_machine_clear(&q);
+	w->heard = true;
 	return rc;
 }
 
