@@ -3,12 +3,12 @@
  * restart, that it was restored.  Outside a vckpt guest it says that there is nobody to ask and
  * goes on.
  *
- *     mpirun selfsave [--steps N] [--every N] [--scratch MIB] [--pause MS]
+ *     mpirun selfsave [--steps N] [--every N] [--scratch MIB] [--declare 0|1] [--pause MS]
  *
  * Rank 0 asks, outside of MPI calls; the other ranks wait in the next collective, which does no
  * harm.  All ranks call vckpt_poll() once a step: it runs their callbacks and empties what they
- * named as scratch memory.  The answer is checked by doing all ranks' work again at the end.
- * SIGUSR1 makes this the last step.
+ * named as scratch memory (--declare 0 does not name it, to compare).  The answer is checked by
+ * doing all ranks' work again at the end. SIGUSR1 makes this the last step.
  */
 #include <mpi.h>
 #include <signal.h>
@@ -22,7 +22,7 @@
 
 struct job {
 	int rank, size;
-	long steps, every, pause_ms;
+	long steps, every, pause_ms, declare;
 	size_t scratch_len;
 	unsigned char *scratch;
 	struct vckpt *v;
@@ -149,6 +149,8 @@ static int options(struct job *j, int argc, char **argv)
 			j->every = n;
 		else if (strcmp(argv[i], "--pause") == 0)
 			j->pause_ms = n;
+		else if (strcmp(argv[i], "--declare") == 0)
+			j->declare = n;
 		else if (strcmp(argv[i], "--scratch") == 0)
 			j->scratch_len = (size_t)n << 20;
 		else
@@ -159,7 +161,7 @@ static int options(struct job *j, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct job j = {.steps = 100, .every = 50};
+	struct job j = {.steps = 100, .every = 50, .declare = 1};
 	uint64_t x, all;
 	int right = 1;
 
@@ -168,19 +170,18 @@ int main(int argc, char **argv)
 	MPI_Comm_size(MPI_COMM_WORLD, &j.size);
 	if (options(&j, argc, argv) < 0) {
 		fprintf(stderr, "usage: selfsave [--steps N] [--every N] [--scratch MIB] "
-				"[--pause MS]\n");
+				"[--declare 0|1] [--pause MS]\n");
 		MPI_Abort(MPI_COMM_WORLD, 2);
 	}
 	signal(SIGUSR1, on_signal);
 	vckpt_open(&j.v);
+	vckpt_listen(j.v, 5, on_event, &j);
 	if (j.scratch_len) {
 		j.scratch = malloc(j.scratch_len);
 		if (!j.scratch)
 			MPI_Abort(MPI_COMM_WORLD, 1);
-		vckpt_listen(j.v, 5, on_event, &j);
-		vckpt_scratch(j.v, j.scratch, j.scratch_len);
-	} else {
-		vckpt_listen(j.v, 5, on_event, &j);
+		if (j.declare)
+			vckpt_scratch(j.v, j.scratch, j.scratch_len);
 	}
 	x = (uint64_t)j.rank + 1;
 	j.steps = work(&j, &x);
