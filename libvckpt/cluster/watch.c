@@ -25,6 +25,8 @@
 struct watch {
 	const struct vckpt_cluster_ctx *ctx;
 	const struct vckpt_watch_options *opt;
+	struct vckpt_cluster_session session; /* kept from round to round: a host may be far */
+	bool open, broken;                    /* a host, or what is behind it, went away */
 	struct vckpt_wishes wishes;
 	struct vckpt_error *told; /* what was last said of each guest */
 	bool made;
@@ -111,35 +113,54 @@ static int first_time(struct watch *w, struct vckpt_cluster_session *s, struct v
 	return 0;
 }
 
+static void hang_up(struct watch *w)
+{
+	if (w->open)
+		vckpt_session_end(&w->session);
+	w->open = false;
+}
+
+static int reach(struct watch *w, struct vckpt_error *err)
+{
+	struct vckpt_cluster_session *s = &w->session;
+
+	if (w->open)
+		return 0;
+	w->open = true;
+	if (vckpt_session_begin(s, w->ctx, "watch", VCKPT_LOOK_ONLY, err) < 0 ||
+	    first_time(w, s, err) < 0)
+		return -1;
+	if (s->c.n_slots != w->wishes.n)
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "cluster %s has other guests now: start anew", s->c.cluster);
+	return 0;
+}
+
 /* One question to all guests.  *away: none of them can be heard. */
 static int listen_once(struct watch *w, bool *away, struct vckpt_error *err)
 {
-	vckpt_auto(vckpt_session_end) struct vckpt_cluster_session s = {0};
+	struct vckpt_cluster_session *s = &w->session;
 	struct vckpt_ask_machine q = {0};
 	int rc;
 
 	*away = true;
-	if (vckpt_session_begin(&s, w->ctx, "watch", VCKPT_LOOK_ONLY, err) < 0 ||
-	    first_time(w, &s, err) < 0)
-		return -1;
-	if (s.c.n_slots != w->wishes.n)
-		return vckpt_fail(err, VCKPT_EREFUSED,
-				  "cluster %s has other guests now: start anew", s.c.cluster);
-	if (vckpt_ask_machine_init(&q, s.c.cluster, VCKPT_OP_LISTEN, LISTEN_TIME + ANSWER_TIME,
-				   "guest", s.guests, s.c.n_slots, &s.c.next_seq, err) < 0)
+	if (reach(w, err) < 0 ||
+	    vckpt_ask_machine_init(&q, s->c.cluster, VCKPT_OP_LISTEN, LISTEN_TIME + ANSWER_TIME,
+				   "guest", s->guests, s->c.n_slots, &s->c.next_seq, err) < 0)
 		return -1;
 	q.fill = fill;
 	q.enough = enough;
 	q.arg = w;
-	rc = vckpt_coordinator_run(&s.c, &q.m, false, NULL, NULL, err);
+	rc = vckpt_coordinator_run(&s->c, &q.m, false, NULL, NULL, err);
 	for (uint32_t i = 0; i < q.m.n && rc == 0; i++) {
 		const struct vckpt_answer *a = &q.answers[i];
 
 		note_guest(w, i, &a->error);
+		w->broken |= a->error.code == VCKPT_EPEER;
 		if (a->error.code == VCKPT_OK || a->error.code == VCKPT_ECANCELED)
 			*away = false;
 		if (a->error.code == VCKPT_OK && a->detail)
-			record(w, &s.c, vckpt_wishes_news(&w->wishes, i, a->detail, vckpt_now()));
+			record(w, &s->c, vckpt_wishes_news(&w->wishes, i, a->detail, vckpt_now()));
 	}
 	vckpt_ask_machine_clear(&q);
 	w->heard = true;
@@ -184,14 +205,20 @@ int vckpt_cluster_watch(const struct vckpt_cluster_ctx *ctx, const struct vckpt_
 		if (vckpt_wishes_wanted(&w.wishes)) {
 			if (pause_for(&w, GATHER))
 				break;
+			hang_up(&w);
 			take_checkpoint(&w);
 		}
 		took = vckpt_now() - began;
+		/* A host that went away is looked for anew. */
+		if (away || w.broken)
+			hang_up(&w);
+		w.broken = false;
 		if (away && pause_for(&w, AWAY))
 			break;
 		if (took < ROUND && pause_for(&w, ROUND - took))
 			break;
 	}
+	hang_up(&w);
 	vckpt_wishes_clear(&w.wishes);
 	free(w.told);
 	if (rc < 0 && why.code != VCKPT_ECANCELED) {
