@@ -1,10 +1,18 @@
-/* test-wishes.c: which requests of programs become an epoch, and what they are told. */
+/* test-wishes.c: which requests of programs become an epoch, and what they are told; and the loop
+ * around that, over simulated hosts and a real store. */
 #include "unit.h"
 
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/io.h"
+#include "cluster/cluster.h"
 #include "cluster/wishes.h"
+#include "host/null/null.h"
 
 #define T0 (1000 * VCKPT_S)
 
@@ -157,12 +165,172 @@ static void test_reports(void)
 	vckpt_wishes_clear(&w);
 }
 
+/* ---- the loop ---- */
+
+struct watched {
+	char dir[64];
+	struct vckpt_null_world *w;
+	struct vckpt_cluster_ctx ctx;
+	struct vckpt_error err;
+	int cancel;
+	unsigned listens, silent, reports, begun, committed, failed;
+	unsigned enough; /* cancelled after so many that were committed or failed */
+	char why[256], text[256];
+};
+
+static int open_null(void *arg, const char *name, struct vckpt_host **host, struct vckpt_error *err)
+{
+	return vckpt_null_open(((struct watched *)arg)->w, name, host, err);
+}
+
+static void on_event(void *arg, const json_t *e)
+{
+	const char *event = json_string_value(json_object_get(e, "event"));
+	struct watched *l = arg;
+
+	if (strcmp(event, "guest") == 0) {
+		l->listens += json_is_true(json_object_get(e, "listens"));
+		l->silent += json_is_false(json_object_get(e, "listens"));
+	}
+	l->reports += strcmp(event, "report") == 0;
+	if (strcmp(event, "begin") == 0) {
+		l->begun++;
+		snprintf(l->why, sizeof(l->why), "%s",
+			 json_string_value(json_object_get(e, "why")));
+	}
+	l->committed += strcmp(event, "committed") == 0;
+	if (strcmp(event, "failed") == 0) {
+		l->failed++;
+		snprintf(l->text, sizeof(l->text), "%s",
+			 json_string_value(json_object_get(e, "text")));
+	}
+	if (l->committed + l->failed == l->enough)
+		vckpt_cancel_now(l->cancel);
+}
+
+static void watched_open(struct watched *l)
+{
+	static const struct vckpt_adopt_guest guests[] = {{"n1", "d1", ""}, {"n2", "d2", "far"}};
+	struct vckpt_null_config config = {.delay_ns = VCKPT_MS / 5, .capture_ns = 2 * VCKPT_MS};
+
+	memset(l, 0, sizeof(*l));
+	strcpy(l->dir, "test-wishes-XXXXXX");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(l->dir));
+	l->w = vckpt_null_world_new(&config);
+	vckpt_null_world_guest(l->w, "", "n1", "d1", true);
+	vckpt_null_world_guest(l->w, "far", "n2", "d2", true);
+	CU_ASSERT_EQUAL_FATAL(vckpt_cancel_open(&l->cancel, NULL), 0);
+	l->ctx = (struct vckpt_cluster_ctx){.size = sizeof(l->ctx),
+					    .store = l->dir,
+					    .cluster = "heat",
+					    .who = "test",
+					    .open_host = open_null,
+					    .open_arg = l,
+					    .cancel_fd = l->cancel};
+	CU_ASSERT_EQUAL_FATAL(vckpt_cluster_adopt(&l->ctx, guests, 2, false, NULL, &l->err), 0);
+	l->enough = 1;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static void watched_close(struct watched *l)
+{
+	CU_ASSERT_PTR_NULL(vckpt_null_world_violation(l->w));
+	CU_ASSERT_PTR_NULL(vckpt_null_world_unrest(l->w));
+	vckpt_null_world_free(l->w);
+	close(l->cancel);
+	nftw(l->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static const char asks[] =
+	"{\"incarnation\":0,\"wishes\":[{\"number\":5,\"pid\":7,\"program\":\"heat\","
+	"\"why\":\"now\"}],\"reports\":[{\"number\":6,\"object\":\"fan\",\"text\":\"loud\"}]}";
+
+static int watch(struct watched *l)
+{
+	const struct vckpt_watch_options opt = {.event = on_event, .event_arg = l};
+
+	return vckpt_cluster_watch(&l->ctx, &opt, &l->err);
+}
+
+static void test_watch(void)
+{
+	const struct vckpt_null_rule rule = {
+		.guest = "n2", .op = VCKPT_OP_LISTEN, .times = 1, .detail = asks};
+	struct watched l;
+	char path[128], *text = NULL;
+	size_t len;
+
+	watched_open(&l);
+	CU_ASSERT_EQUAL(vckpt_null_world_rule(l.w, &rule), 0);
+	CU_ASSERT_EQUAL(watch(&l), 0);
+	CU_ASSERT_EQUAL(l.begun, 1);
+	CU_ASSERT_EQUAL(l.committed, 1);
+	CU_ASSERT_STRING_EQUAL(l.why, "asked for by n2, pid 7 (heat): now");
+	CU_ASSERT_EQUAL(l.reports, 1);
+	snprintf(path, sizeof(path), "%s/clusters/heat/reports", l.dir);
+	CU_ASSERT_EQUAL_FATAL(vckpt_read_file(path, 4096, &text, &len, &l.err), 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"loud\""));
+	CU_ASSERT_PTR_EQUAL(strchr(text, '\n'), text + len - 1);
+	free(text);
+	watched_close(&l);
+}
+
+/* The epoch fails: said so, and nobody stays held.  A guest that cannot be heard does not keep the
+ * other from asking. */
+static void test_watch_failure(void)
+{
+	const struct vckpt_null_rule rules[] = {
+		{.guest = "n1",
+		 .op = VCKPT_OP_LISTEN,
+		 .way = VCKPT_NULL_FAIL,
+		 .code = VCKPT_EREFUSED},
+		{.guest = "n2", .op = VCKPT_OP_LISTEN, .times = 1, .detail = asks},
+		{.guest = "n1", .op = VCKPT_OP_PAUSE, .way = VCKPT_NULL_FAIL, .code = VCKPT_EVIRT},
+	};
+	struct watched l;
+
+	watched_open(&l);
+	for (unsigned i = 0; i < 3; i++)
+		CU_ASSERT_EQUAL(vckpt_null_world_rule(l.w, &rules[i]), 0);
+	CU_ASSERT_EQUAL(watch(&l), 0);
+	CU_ASSERT_EQUAL(l.failed, 1);
+	CU_ASSERT_EQUAL(l.committed, 0);
+	CU_ASSERT_EQUAL(l.silent, 1);
+	CU_ASSERT_EQUAL(l.listens, 1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(l.text, "n1"));
+	watched_close(&l);
+}
+
+static void test_watch_nothing(void)
+{
+	struct watched l;
+
+	watched_open(&l);
+	vckpt_cancel_now(l.cancel);
+	CU_ASSERT_EQUAL(watch(&l), 0);
+	CU_ASSERT_EQUAL(l.begun, 0);
+	l.ctx.cluster = "none";
+	CU_ASSERT_EQUAL(watch(&l), -1);
+	CU_ASSERT_EQUAL(l.err.code, VCKPT_ENOTFOUND);
+	watched_close(&l);
+}
+
 static const struct unit_test tests[] = {
 	{"requests of several become one epoch", test_one_epoch},
 	{"too often", test_too_often},
 	{"an epoch that fails", test_failure},
 	{"another life", test_lives},
 	{"reports", test_reports},
+	{"watch: a request becomes an epoch", test_watch},
+	{"watch: an epoch that fails, a guest that is silent", test_watch_failure},
+	{"watch: cancelled, and a cluster that there is not", test_watch_nothing},
 };
 
 UNIT_MAIN("wishes", tests)
