@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # guests.sh: cases of mpi-cases in two real guests, under checkpoints, killed and restarted.  On top of
-# tests/real/vckpt.sh; for tests/real/16-cases.t and tests/mpi/campaign.
+# tests/real/vckpt.sh; for tests/real/16-cases.t, tests/mpi/campaign and judges.sh.
 # shellcheck disable=SC2154 # what lib.sh sets
 
-# Lab and cluster "cases".
+# cases_up [MEMORY]: lab and cluster "cases".
 cases_up()
 {
-	lab_start 2 1 --memory 256
+	lab_start 2 1 --memory "${1:-256}"
 	vckpt adopt cases n1 n2 >/dev/null 2>"$TEST_DIR/vckpt.log" || give_up "adopt: $(cat "$TEST_DIR/vckpt.log")"
 }
 
@@ -58,10 +58,10 @@ case_clear()
 	done
 }
 
-# case_checkpoint GATE: notes in $taken, $loud (not quiet, though asked to be), $quiet_worst.
+# case_checkpoint GATE: notes in $taken, $loud (not quiet, though asked to be), $quiet_worst; its record in $record.
 case_checkpoint()
 {
-	local record quiet
+	local quiet
 	if ! record=$(vckpt checkpoint cases --gate "$1" --drain prefer --json 2>"$TEST_DIR/vckpt.log"); then
 		why="checkpoint: $(tail -n 2 "$TEST_DIR/vckpt.log")"
 		return 1
