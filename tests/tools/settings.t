@@ -31,6 +31,13 @@ conf '[checkpoint]' 'engine = stop-copy' 'gate = socket' 'drain = require' 'code
 	'[deadlines]' 'prepare = 20' 'quiet = 2.5' 'restore=0.001'
 refused "all others can be set" 3 "$TEST_DIR/nowhere" checkpoint heat --store "$TEST_DIR/nowhere"
 
+said=$(vckpt watch --engine nosuch heat 2>&1)
+if [ $? -eq 2 ] && grep -q -e "--engine does not know 'nosuch'" <<<"$said"; then
+	pass "options are checked as settings are"
+else
+	fail "options are checked as settings are" "$said"
+fi
+
 wrong "a setting there is not" 3 "there is no setting 'stoer' in \[vckpt\]" '[vckpt]' '' 'stoer = /x'
 wrong "a section there is not" 2 "in \[vckptd\]" '[vckptd]' 'store = /x'
 wrong "a setting in no section" 1 "in \[\]" 'store = /x' '[vckpt]'

@@ -45,14 +45,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->opt.every_ns = seconds(arg, state);
 		return 0;
 	case OPT_ENGINE:
-		o->opt.checkpoint.engine = arg;
-		return 0;
 	case OPT_GATE:
-		o->opt.checkpoint.gate = arg;
-		return 0;
 	case OPT_DRAIN:
-		if (vckpt_drain_parse(arg, &o->opt.checkpoint.drain, &err) < 0)
-			argp_error(state, "--drain: %s", err.text);
+		if (tool_setting(&o->tool->settings, "checkpoint",
+				 key == OPT_ENGINE ? "engine"
+				 : key == OPT_GATE ? "gate"
+						   : "drain",
+				 arg, &err) < 0)
+			argp_error(state, "--%s", err.text);
 		return 0;
 	default:
 		return tool_take_cluster(&o->cluster, key, arg, state);
@@ -110,15 +110,13 @@ static int run(struct tool *t, int argc, char **argv)
 {
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct vckpt_cluster_ctx ctx;
-	struct watch o = {.tool = t,
-			  .opt = {.every_ns = 60 * VCKPT_S,
-				  .checkpoint.drain = VCKPT_DRAIN_PREFER,
-				  .event = on_event}};
+	struct watch o = {.tool = t, .opt = {.every_ns = 60 * VCKPT_S, .event = on_event}};
 	char name[65];
 	int rc;
 
 	o.opt.event_arg = &o;
 	tool_parse(t, &argp, "watch", argc, argv, &o);
+	o.opt.checkpoint = t->settings.checkpoint;
 	rc = tool_pick_cluster(t, o.cluster, name, &err);
 	if (rc == 0)
 		rc = tool_context(t, "watch", name, &ctx, &err);
