@@ -105,7 +105,8 @@ static void note(struct restart *r, const char *fmt, const char *host, const cha
 
 	snprintf(text, sizeof(text), fmt, host, why);
 	json_array_append_new(r->notes, json_string(text));
-	vckpt_log(r->s.c.ctx->log, VCKPT_WARN, "cluster", "%s: %s", r->s.c.what, text);
+	/* Whoever asked finds it in the record. */
+	vckpt_log(r->s.c.ctx->log, VCKPT_INFO, "cluster", "%s: %s", r->s.c.what, text);
 }
 
 static bool is_out(const struct restart *r, const struct vckpt_link *l)
