@@ -18,6 +18,7 @@
 #include "client/talk.h"
 
 #define REGIONS_MAX 64
+#define CUT_TIME    (2 * VCKPT_S) /* from BEFORE to AFTER, if nothing goes wrong */
 
 struct region {
 	void *addr;
@@ -158,6 +159,16 @@ static bool over_already(const struct vckpt_talk *t, uint64_t epoch)
 	return false;
 }
 
+/* A program that went on would have filled its scratch memory again by then. */
+static void wait_for_cut(struct vckpt *v, uint64_t epoch)
+{
+	uint64_t end = vckpt_now() + CUT_TIME;
+
+	while (!over_already(&v->talk, epoch) && vckpt_now() < end)
+		if (vckpt_talk_hear(&v->talk, end, NULL) < 0)
+			return;
+}
+
 static void handle(struct vckpt *v, const struct vckpt_client_event *ev)
 {
 	struct vckpt_client_say done = {.verb = VCKPT_SAY_DONE, .value = ev->epoch};
@@ -175,7 +186,8 @@ static void handle(struct vckpt *v, const struct vckpt_client_event *ev)
 		return;
 	for (unsigned i = 0; i < v->nregions; i++)
 		vckpt_scratch_empty(v->regions[i].addr, v->regions[i].len);
-	say(v, &done);
+	if (say(v, &done) == VCKPT_DONE && v->nregions)
+		wait_for_cut(v, ev->epoch);
 }
 
 static int handle_all(struct vckpt *v)

@@ -530,8 +530,24 @@ static void on_event(void *arg, enum vckpt_event event, unsigned long long epoch
 	s->inside = vckpt_poll(s->v);
 }
 
+/* A coordinator: prepares until all are done, then lets go. */
+static void *take_epoch(void *arg)
+{
+	struct agent *g = arg;
+
+	while (!prepared(g, 1))
+		usleep(1000);
+	pthread_mutex_lock(&g->lock);
+	vckpt_programs_held(&g->ps, 1);
+	vckpt_programs_released(&g->ps, VCKPT_OK, 0);
+	pthread_mutex_unlock(&g->lock);
+	return NULL;
+}
+
 static void test_callbacks(void)
 {
+	uint64_t began = vckpt_now();
+	pthread_t coordinator;
 	struct agent *g = start();
 	size_t len = 16 * 4096;
 	char *scratch = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -544,19 +560,19 @@ static void test_callbacks(void)
 	CU_ASSERT_FALSE(prepared(g, 1));
 	CU_ASSERT_FALSE(prepared(g, 1));
 	CU_ASSERT_EQUAL(s.before, 0);
-	CU_ASSERT_EQUAL(vckpt_poll(s.v), 1);
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&coordinator, NULL, take_epoch, g), 0);
+	/* BEFORE, and back only when the cut is made, with its AFTER. */
+	CU_ASSERT_EQUAL(vckpt_poll(s.v), 2);
+	pthread_join(coordinator, NULL);
 	CU_ASSERT_EQUAL(s.before, 1);
 	CU_ASSERT_EQUAL(s.inside, VCKPT_MISUSED);
-	CU_ASSERT(prepared(g, 1));
+	CU_ASSERT(vckpt_now() - began < 2 * VCKPT_S);
 	/* Emptied, but for the page that is not whole. */
 	CU_ASSERT_EQUAL(scratch[4095], 7);
 	CU_ASSERT_EQUAL(scratch[4096], 0);
 	CU_ASSERT_EQUAL(scratch[len - 1], 0);
-	pthread_mutex_lock(&g->lock);
-	vckpt_programs_released(&g->ps, VCKPT_OK, 0);
-	pthread_mutex_unlock(&g->lock);
-	CU_ASSERT_EQUAL(vckpt_poll(s.v), 1);
 	CU_ASSERT_EQUAL(s.after, 1);
+	CU_ASSERT_EQUAL(vckpt_poll(s.v), 0);
 	CU_ASSERT_EQUAL(vckpt_scratch_end(s.v, scratch + 100), 0);
 	CU_ASSERT_EQUAL(vckpt_scratch_end(s.v, scratch + 100), VCKPT_MISUSED);
 	/* Too late for the next one: it is told of its end only, and touches nothing. */

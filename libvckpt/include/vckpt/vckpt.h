@@ -209,9 +209,9 @@ int vckpt_poll(struct vckpt *handle);
 
 /**
  * Memory whose contents are not needed whenever vckpt_poll() or vckpt_checkpoint() is called: it is
- * emptied there before a checkpoint is taken, and then costs no page of it.  Afterwards its
- * contents are undefined, in the life that goes on, too.  Implies vckpt_listen() with 1 s if that
- * was not called.
+ * emptied there before a checkpoint is taken, and then costs no page of it: the call waits for the
+ * cut, 2 s at most.  Afterwards its contents are undefined, in the life that goes on, too.  Implies
+ * vckpt_listen() with 1 s if that was not called.
  *
  * \param addr, len  private anonymous memory (malloc, mmap) that stays valid until
  * vckpt_scratch_end() or vckpt_close(); whole pages inside count.  At most 64 regions.
