@@ -5,10 +5,11 @@
  *
  *     mpirun selfsave [--steps N] [--every N] [--scratch MIB] [--declare 0|1] [--pause MS]
  *
- * Rank 0 asks, outside of MPI calls; the other ranks wait in the next collective, which does no
- * harm.  All ranks call vckpt_poll() once a step: it runs their callbacks and empties what they
- * named as scratch memory (--declare 0 does not name it, to compare).  The answer is checked by
- * doing all ranks' work again at the end. SIGUSR1 makes this the last step.
+ * Rank 0 asks and goes on: if it waited, the others would wait for it in the next collective and
+ * not come to their vckpt_poll(), for which the checkpoint waits.  All ranks call vckpt_poll() once
+ * a step: it runs their callbacks and empties what they named as scratch memory (--declare 0 does
+ * not name it, to compare).  The answer is checked by doing all ranks' work again at the end.
+ * SIGUSR1 makes this the last step.
  */
 #include <mpi.h>
 #include <signal.h>
@@ -22,6 +23,7 @@
 
 struct job {
 	int rank, size;
+	int asked; /* rank 0: a request is not decided yet */
 	long steps, every, pause_ms, declare;
 	size_t scratch_len;
 	unsigned char *scratch;
@@ -67,23 +69,39 @@ static void use_scratch(struct job *j, long step)
 	}
 }
 
-static void save(struct job *j, long step)
+static void told(const struct job *j, long step, int rc, const struct vckpt_outcome *o)
 {
-	struct vckpt_outcome o;
-	int rc;
-
-	vckpt_progress(j->v, (unsigned long long)step, (unsigned long long)j->steps);
-	rc = vckpt_checkpoint(j->v, "selfsave", 120, &o);
 	if (rc == VCKPT_NOBODY)
 		printf("step %ld: nobody to ask for a checkpoint, going on\n", step);
 	else if (rc < 0)
 		printf("step %ld: no checkpoint (%d): %s\n", step, rc, vckpt_text(j->v));
-	else if (o.restored)
+	else if (o->restored)
 		printf("step %ld: restored from epoch %llu, this is incarnation %ld\n", step,
-		       o.epoch, o.incarnation);
+		       o->epoch, o->incarnation);
 	else
-		printf("step %ld: epoch %llu is committed\n", step, o.epoch);
+		printf("step %ld: epoch %llu is committed\n", step, o->epoch);
 	fflush(stdout);
+}
+
+static void ask(struct job *j, long step)
+{
+	int rc;
+
+	vckpt_progress(j->v, (unsigned long long)step, (unsigned long long)j->steps);
+	rc = vckpt_checkpoint_start(j->v, "selfsave");
+	j->asked = rc == VCKPT_DONE;
+	if (!j->asked)
+		told(j, step, rc, NULL);
+}
+
+static void look(struct job *j, long step)
+{
+	struct vckpt_outcome o;
+	int rc = vckpt_checkpoint_test(j->v, &o);
+
+	j->asked = rc == VCKPT_PENDING;
+	if (!j->asked)
+		told(j, step, rc, &o);
 }
 
 /* One number of each rank, mixed with the sum of all in each step. */
@@ -106,8 +124,10 @@ static long work(struct job *j, uint64_t *x)
 			printf("step %ld\n", step);
 			fflush(stdout);
 		}
-		if (j->rank == 0 && j->every && step % j->every == 0)
-			save(j, step);
+		if (j->asked)
+			look(j, step);
+		else if (j->rank == 0 && j->every && step % j->every == 0)
+			ask(j, step);
 		nanosleep(&pause, NULL);
 	}
 	return step;

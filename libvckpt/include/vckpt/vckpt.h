@@ -132,7 +132,9 @@ struct vckpt_outcome {
  * Like fork() it may return twice: in the life that asked, when the epoch is committed, and in each
  * life that is restored from it, with outcome->restored set.  Requests of several ranks at about
  * the same time become one epoch.  It needs a host that listens (`vckpt watch`).  Callbacks run
- * from within.  Call it outside of MPI calls; other ranks need not call it.
+ * from within.  Call it outside of MPI calls; other ranks need not call it.  But ranks that wait in
+ * MPI for this one do not come to their vckpt_poll() meanwhile, and the checkpoint waits for as
+ * long as they said in vckpt_listen(): where ranks listen, use vckpt_checkpoint_start() and go on.
  *
  * \param why      for the record of the epoch; NULL: nothing.  At most 255 bytes are kept.
  * \param seconds  how long to wait at most; negative: for ever.  After that the request is taken
