@@ -16,29 +16,36 @@ static const char *text_of(const json_t *o, const char *key)
 	return s ? s : "";
 }
 
-int vckpt_disks_look(struct vckpt_domain *dom, json_t **out, struct vckpt_error *err)
+int vckpt_disks_look(struct vckpt_domain *dom, json_t **disks, struct vckpt_error *err)
 {
 	vckpt_autodom virDomainPtr ptr = NULL;
 	vckpt_autofree char *xml = NULL;
-	json_auto_t *disks = NULL;
-	virDomainBlockInfo info;
-	json_t *one;
-	size_t i;
 
 	if (vckpt_domain_ref(dom, &ptr, err) < 0)
 		return -1;
 	xml = virDomainGetXMLDesc(ptr, 0);
 	if (!xml)
 		return vckpt_virt_fail(err, "definition of domain %s", dom->name);
-	if (vckpt_disks_parse(xml, &disks, err) < 0)
+	if (vckpt_disks_parse(xml, disks, err) < 0)
 		return vckpt_error_prefix(err, "domain %s", dom->name);
+	return 0;
+}
+
+int vckpt_disks_measure(struct vckpt_domain *dom, json_t *disks, struct vckpt_error *err)
+{
+	vckpt_autodom virDomainPtr ptr = NULL;
+	virDomainBlockInfo info;
+	json_t *one;
+	size_t i;
+
+	if (vckpt_domain_ref(dom, &ptr, err) < 0)
+		return -1;
 	json_array_foreach (disks, i, one) {
 		if (virDomainGetBlockInfo(ptr, text_of(one, "target"), &info, 0) < 0)
 			return vckpt_virt_fail(err, "disk %s of domain %s", text_of(one, "target"),
 					       dom->name);
 		json_object_set_new(one, "bytes", json_integer((json_int_t)info.capacity));
 	}
-	*out = vckpt_steal_ptr(&disks);
 	return 0;
 }
 
@@ -131,36 +138,50 @@ int vckpt_disks_settle(struct vckpt_domain *dom, const json_t *disks, uint64_t p
 	return 0;
 }
 
-int vckpt_disks_shorten(struct vckpt_domain *dom, const json_t *disks, size_t most,
-			struct vckpt_error *err)
+/* The one with the longest chain; NULL if none has more than `most` layers. */
+static const json_t *longest(const json_t *disks, size_t most)
 {
-	vckpt_autodom virDomainPtr ptr = NULL;
-	virDomainBlockJobInfo info;
-	int begun = 0;
+	const json_t *found = NULL;
 	json_t *one;
 	size_t i;
 
-	if (vckpt_domain_ref(dom, &ptr, err) < 0)
-		return -1;
 	json_array_foreach (disks, i, one) {
-		const json_t *layers = json_object_get(one, "layers");
-		size_t n = json_array_size(layers);
-		int busy;
+		size_t n = json_array_size(json_object_get(one, "layers"));
 
 		if (n <= most || n < 3)
 			continue;
-		busy = job_of(ptr, dom, one, &info, err);
-		if (busy < 0)
-			return -1;
-		if (busy > 0)
-			continue;
-		if (virDomainBlockRebase(ptr, text_of(one, "target"),
-					 text_of(json_array_get(layers, n - 1), "path"), 0, 0) < 0)
-			return vckpt_virt_fail(err, "cannot shorten disk %s of domain %s",
-					       text_of(one, "target"), dom->name);
-		begun++;
+		found = one;
+		most = n;
 	}
-	return begun;
+	return found;
+}
+
+int vckpt_disks_shorten(struct vckpt_domain *dom, const json_t *disks, size_t most,
+			struct vckpt_error *err)
+{
+	const json_t *disk = longest(disks, most), *layers;
+	json_t *one;
+	vckpt_autodom virDomainPtr ptr = NULL;
+	virDomainBlockJobInfo info;
+	const char *bottom;
+	size_t i;
+
+	if (!disk)
+		return 0;
+	if (vckpt_domain_ref(dom, &ptr, err) < 0)
+		return -1;
+	json_array_foreach (disks, i, one) {
+		int busy = job_of(ptr, dom, one, &info, err);
+
+		if (busy != 0)
+			return busy;
+	}
+	layers = json_object_get(disk, "layers");
+	bottom = text_of(json_array_get(layers, json_array_size(layers) - 1), "path");
+	if (virDomainBlockRebase(ptr, text_of(disk, "target"), bottom, 0, 0) < 0)
+		return vckpt_virt_fail(err, "cannot shorten disk %s of domain %s",
+				       text_of(disk, "target"), dom->name);
+	return 1;
 }
 
 /* QEMU has copied all, and copies what comes. */

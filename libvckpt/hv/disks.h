@@ -31,8 +31,13 @@ int vckpt_disks_parse(const char *xml, json_t **disks, struct vckpt_error *err);
  * disk. */
 int vckpt_disks_put(const char *xml, const json_t *disks, char **out, struct vckpt_error *err);
 
-/* Those of the running domain.  *disks is a new reference. */
+/* Those of the running domain, without "bytes": QEMU is not asked for anything.  *disks is a new
+ * reference. */
 int vckpt_disks_look(struct vckpt_domain *dom, json_t **disks, struct vckpt_error *err);
+
+/* Adds "bytes".  Not while a job is under way on any disk: QEMU 7.2 has crashed
+ * looking up a block node (bdrv_refresh_filename) that a pull's end was taking out. */
+int vckpt_disks_measure(struct vckpt_domain *dom, json_t *disks, struct vckpt_error *err);
 
 /* Makes an empty qcow2 file of `bytes` on `backing`, with owner and mode of that file.  `bytes` 0:
  * as large as `backing`, which nobody may have open for writing then.  VCKPT_EBUSY: somebody has.
@@ -50,9 +55,11 @@ int vckpt_disks_cut(struct vckpt_domain *dom, const json_t *disks, struct vckpt_
 int vckpt_disks_settle(struct vckpt_domain *dom, const json_t *disks, uint64_t patience,
 		       size_t most, struct vckpt_error *err);
 
-/* Begins to copy what lies between the bottom layer and the source into the source, of each disk
- * with more than `most` layers; no other layer is written to.  Goes on in QEMU behind the return.
- * Returns how many were begun, or -1. */
+/* If a disk has more than `most` layers, and none has a job: begins to copy what lies between the
+ * bottom layer and the source of the longest chain into the source; no other layer is written to.
+ * Goes on in QEMU behind the return.  One disk at a time,
+ * since to begin one is to look block nodes up (see measure()).  Returns 1 if such a job is under
+ * way, else 0, or -1. */
 int vckpt_disks_shorten(struct vckpt_domain *dom, const json_t *disks, size_t most,
 			struct vckpt_error *err);
 

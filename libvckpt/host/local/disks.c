@@ -144,6 +144,8 @@ int vckpt_guest_disks_look(struct vckpt_guest *g, struct vckpt_error *err)
 					      "guest %s: the layers of its disks are being put "
 					      "together first",
 					      g->name);
+	if (vckpt_disks_measure(g->dom, g->disks, err) < 0)
+		return vckpt_error_prefix(err, "guest %s", g->name);
 	return name_overlays(g, err);
 }
 
