@@ -39,6 +39,17 @@ count()
 	LAB_TIMEOUT=20 "$lab" run n1 'od -An -tu8 -N8 /tmp/ledger' | tr -d ' '
 }
 
+# A word in the guest's memory, by which a restored one is known: the writer goes on at once.
+mark()
+{
+	"$lab" run n1 "echo $1 >/tmp/mark"
+}
+
+marked()
+{
+	LAB_TIMEOUT=20 "$lab" run n1 'cat /tmp/mark'
+}
+
 counted()
 {
 	[ "$(count)" -ge "$1" ]
