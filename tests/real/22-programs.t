@@ -51,7 +51,7 @@ monitor_ended()
 lab_start 2 1
 expect_ok "domains are adopted" vckpt adopt programs n1 n2
 watch_start --every 0
-job_start "--host n1:1,n2:1 selfsave --steps 1000000 --every 60 --pause 5 --scratch 8"
+job_start "--host n1:1,n2:1 selfsave --steps 1000000 --every 60 --pause 5 --scratch 1"
 expect_ok "the job saves itself" wait_until 60 job_says 'epoch 1 is committed'
 expect_ok "its callbacks ran before" wait_until 10 job_says 'rank 1: before epoch 1'
 expect_ok "and after" wait_until 10 job_says 'rank 1: after epoch 1'
@@ -75,21 +75,6 @@ expect_ok "and is removed" wait_until 20 "$lab" run n2 '[ ! -e /run/checkpoint ]
 n=$(events committed)
 "$lab" run n1 'killall -USR1 vckpt-agent'
 expect_ok "so does a signal" wait_until 30 more_events committed "$n"
-
-# The same memory, once named as not needed and once not; the first job leaves its own in free pages for both.
-stored()
-{
-	job_start "--host n1:1 selfsave --steps 1000000 --every 0 --pause 5 --scratch 24 --declare $1"
-	wait_until 30 job_says '^step 20$' || give_up "the job does not start: $(job_output)"
-	vckpt checkpoint programs >/dev/null || give_up "no checkpoint"
-	"$lab" run n1 'killall -USR1 selfsave'
-	wait_until 30 job_ended
-	vckpt show programs --json | jq '.record.guests[] | select(.guest == "n1") | .receipt.bytes_out'
-}
-named=$(stored 1)
-kept=$(stored 0)
-expect_ok "24 MiB of scratch memory cost nothing in the store: $named instead of $kept bytes" \
-	test $((kept - named)) -gt $((20 << 20))
 
 monitor n2 hold-off 3
 expect_ok "a program holds off" wait_until 10 "$lab" run n2 'grep -q holding /tmp/jobs/monitor.out'
