@@ -38,6 +38,7 @@ struct vckpt_stream {
 
 	/* reader */
 	bool lost;
+	bool read; /* to the end of QEMU's stream */
 	uint64_t total, told;
 	uint64_t drained; /* bytes read into nothing; of whoever reads */
 	uint64_t summed;  /* bytes of the disks' layers */
@@ -242,10 +243,14 @@ static void let_gather(const struct vckpt_stream *st, size_t came)
 		nanosleep(&nap, NULL);
 }
 
+/* A guest that stood still until it was read waits for nothing of ours any more, but its agent needs
+ * the processor to open the gate. */
 static void weigh(struct vckpt_stream *st)
 {
+	bool free_of_us = atomic_load(&st->released) || (st->read && !st->engine->runs_on);
+
 	vckpt_weight_yield(st->g->s->local, &st->yields,
-			   atomic_load(&st->released) && !vckpt_capture_behind(st->writer));
+			   free_of_us && !vckpt_capture_behind(st->writer));
 }
 
 /* To the end of the pipe; what comes is parsed until something fails or nobody wants it. */
@@ -315,6 +320,8 @@ static int complete(struct vckpt_stream *st, struct vckpt_error *err)
 	}
 	/* QEMU's reason is better than ours when it gave up in the middle. */
 	rc = st->engine->finish(cap, err);
+	st->read = true;
+	weigh(st);
 	tell(st->let_go);
 	if (rc < 0)
 		return -1;
