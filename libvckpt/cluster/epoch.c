@@ -8,8 +8,8 @@
 
 #define EPOCH(m) ((struct vckpt_epoch_machine *)(m))
 
-/* RUN of a guest that stands still until its stream is read takes as long as that goes on: we count
- * its PROGRESS, so the host need not give up by itself. */
+/* READ of a guest that stands still until its stream is read takes as long as that goes on: we
+ * count its PROGRESS, so the host need not give up by itself. */
 #define STANDS_MAX (24 * 3600 * VCKPT_S)
 
 const char *vckpt_epoch_state_name(enum vckpt_epoch_state s)
@@ -32,7 +32,7 @@ static uint64_t prepare_left(const struct vckpt_epoch_machine *e)
 	return e->prepare_due > e->m.now ? e->prepare_due - e->m.now : 0;
 }
 
-/* How long RUN of a guest that stands still may take from now, if there is no PROGRESS.  Longer
+/* How long READ of a guest that stands still may take from now, if there is no PROGRESS.  Longer
  * than the capture may rest, so that a capture that hangs is called just that. */
 static uint64_t stands_for(const struct vckpt_epoch_machine *e)
 {
@@ -43,9 +43,10 @@ static uint64_t stands_for(const struct vckpt_epoch_machine *e)
 static struct vckpt_phase *step_of(struct vckpt_epoch_machine *e, uint32_t i, uint16_t op)
 {
 	static const uint8_t phases[] = {
-		[VCKPT_OP_HOLD] = VCKPT_PHASE_QUIET, [VCKPT_OP_PAUSE] = VCKPT_PHASE_STOP,
-		[VCKPT_OP_DISK] = VCKPT_PHASE_DISK,  [VCKPT_OP_CUT] = VCKPT_PHASE_DEVICE,
-		[VCKPT_OP_RUN] = VCKPT_PHASE_RUN,    [VCKPT_OP_RELEASE] = VCKPT_PHASE_RELEASE,
+		[VCKPT_OP_HOLD] = VCKPT_PHASE_QUIET,      [VCKPT_OP_PAUSE] = VCKPT_PHASE_STOP,
+		[VCKPT_OP_DISK] = VCKPT_PHASE_DISK,       [VCKPT_OP_CUT] = VCKPT_PHASE_DEVICE,
+		[VCKPT_OP_READ] = VCKPT_PHASE_RUN,        [VCKPT_OP_RUN] = VCKPT_PHASE_RUN,
+		[VCKPT_OP_RELEASE] = VCKPT_PHASE_RELEASE,
 	};
 	unsigned p = op < sizeof(phases) ? phases[op] : 0; /* 0 is PREPARE, too */
 
@@ -78,9 +79,10 @@ static void ask(struct vckpt_epoch_machine *e, uint32_t i, uint16_t op)
 		g->cut_asked = true;
 		vckpt_machine_submit(&e->m, i, op, d->cut_ns, d->cut_ns);
 		break;
+	case VCKPT_OP_READ:
 	case VCKPT_OP_RUN:
 		vckpt_machine_begin(&e->m, VCKPT_PHASE_RUN);
-		if (g->stands && !g->captured)
+		if (g->stands && !g->read && !g->captured)
 			vckpt_machine_submit(&e->m, i, op, STANDS_MAX, stands_for(e));
 		else
 			vckpt_machine_submit(&e->m, i, op, d->run_ns, d->run_ns);
@@ -192,19 +194,12 @@ static void enter_capturing(struct vckpt_epoch_machine *e)
 		enter_committing(e);
 }
 
-/* Held sends must not go to a guest that stands still: nobody is released before all run. */
+/* Held sends must not go to a guest that stands still: nobody is released before all run.  Also a
+ * host that holds nothing is told, since from here on its captures give way to the guests. */
 static void enter_releasing(struct vckpt_epoch_machine *e)
 {
-	bool any = false;
-
 	vckpt_machine_end(&e->m, VCKPT_PHASE_RUN);
 	e->state = VCKPT_EPOCH_RELEASING;
-	for (uint32_t i = 0; i < e->m.n; i++)
-		any = any || e->guests[i].hold_asked;
-	if (!any) {
-		enter_capturing(e);
-		return;
-	}
 	vckpt_machine_begin(&e->m, VCKPT_PHASE_RELEASE);
 	ask_all(e, VCKPT_OP_RELEASE);
 }
@@ -361,6 +356,7 @@ static void on_prepared(struct vckpt_epoch_machine *e, uint32_t i,
 	g->stands = json_object_get(detail, "runs_on")
 			    ? json_is_false(json_object_get(detail, "runs_on"))
 			    : strcmp(g->engine, "stop-copy") == 0;
+	g->says_read = g->stands && json_is_true(json_object_get(detail, "says_read"));
 	g->disks = json_array_size(json_object_get(detail, "disks")) > 0;
 	g->prepared = true;
 	if (ALL(e, prepared))
@@ -420,9 +416,26 @@ static void on_held(struct vckpt_epoch_machine *e, uint32_t i, const struct vckp
 		enter_pausing(e);
 }
 
-static bool runs_soon(const struct vckpt_epoch_machine *e, uint32_t i)
+/* Its host will answer when its memory is read. */
+static bool is_being_read(const struct vckpt_epoch_machine *e, uint32_t i)
 {
-	return e->m.slots[i].waiting && e->m.slots[i].op == VCKPT_OP_RUN;
+	const struct vckpt_machine_slot *s = &e->m.slots[i];
+
+	return e->guests[i].stands && !e->guests[i].read && s->waiting &&
+	       (s->op == VCKPT_OP_READ || s->op == VCKPT_OP_RUN);
+}
+
+/* Guests that stood still go on together: one that ran while another still stands would wait for
+ * its answers until its TCP timers run out. */
+static void on_read(struct vckpt_epoch_machine *e, uint32_t i)
+{
+	e->guests[i].read = true;
+	for (uint32_t k = 0; k < e->m.n; k++)
+		if (e->guests[k].says_read && !e->guests[k].read)
+			return;
+	for (uint32_t k = 0; k < e->m.n; k++)
+		if (e->guests[k].read)
+			ask(e, k, VCKPT_OP_RUN);
 }
 
 static void on_cut(struct vckpt_epoch_machine *e, uint32_t i)
@@ -440,7 +453,7 @@ static void on_cut(struct vckpt_epoch_machine *e, uint32_t i)
 	/* Their hosts wait until the memory is read, not until it is on disk. */
 	for (uint32_t k = 0; k < e->m.n; k++)
 		if (e->guests[k].stands)
-			ask(e, k, VCKPT_OP_RUN);
+			ask(e, k, e->guests[k].says_read ? VCKPT_OP_READ : VCKPT_OP_RUN);
 }
 
 /* Which answers to RELEASE do not void the cut: the hold had expired, or the agent is dead or
@@ -491,7 +504,8 @@ static void epoch_reply(struct vckpt_machine *m, uint32_t i, const struct vckpt_
 	struct vckpt_epoch_machine *e = EPOCH(m);
 
 	take_times(&e->guests[i], ev);
-	vckpt_step_end(&e->m, step_of(e, i, ev->op));
+	if (ev->op != VCKPT_OP_READ) /* its RUN ends that step */
+		vckpt_step_end(&e->m, step_of(e, i, ev->op));
 	switch (ev->op) {
 	case VCKPT_OP_PREPARE:
 		on_prepared(e, i, ev);
@@ -524,6 +538,8 @@ static void epoch_reply(struct vckpt_machine *m, uint32_t i, const struct vckpt_
 		on_frozen(e);
 	} else if (ev->op == VCKPT_OP_CUT) {
 		on_cut(e, i);
+	} else if (ev->op == VCKPT_OP_READ) {
+		on_read(e, i);
 	} else if (ev->op == VCKPT_OP_RUN) {
 		e->guests[i].ran = true;
 		if (ALL(e, ran))
@@ -547,7 +563,7 @@ static void on_captured(struct vckpt_epoch_machine *e, uint32_t i,
 	g->captured = true;
 	vckpt_step_end(&e->m, &g->steps[VCKPT_PHASE_STREAM]);
 	g->receipt = vckpt_event_detail(ev);
-	if (g->stands && runs_soon(e, i))
+	if (is_being_read(e, i))
 		e->m.slots[i].due = e->m.now + e->opt.deadlines.run_ns;
 	if (e->state == VCKPT_EPOCH_CAPTURING && ALL(e, captured))
 		enter_committing(e);
@@ -568,7 +584,7 @@ static void epoch_unasked(struct vckpt_machine *m, uint32_t i, const struct vckp
 		g->capture_due = m->now + e->opt.deadlines.capture_ns;
 		if (e->state == VCKPT_EPOCH_ABORTING && m->slots[i].waiting)
 			m->slots[i].due = m->now + e->opt.deadlines.abort_ns;
-		else if (g->stands && runs_soon(e, i))
+		else if (is_being_read(e, i))
 			m->slots[i].due = m->now + stands_for(e);
 		return;
 	case VCKPT_EVENT_CAPTURED:

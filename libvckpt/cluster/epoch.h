@@ -58,6 +58,7 @@ struct vckpt_epoch_guest {
 	bool prepared;
 	bool disks;            /* it writes to some, which are to be cut */
 	bool stands;           /* its engine needs it to stand still until captured (stop-copy) */
+	bool says_read, read;  /* its host can say when its memory is read; it is */
 	bool hold_asked, held; /* held: the host said so, quiet or not */
 	bool paused, cut_asked, cut, captured, ran, released, told;
 	bool unsure;       /* ABORT not confirmed */

@@ -72,6 +72,7 @@ const char *vckpt_host_op_name(unsigned op)
 		[VCKPT_OP_FIT] = "fit",
 		[VCKPT_OP_DISK] = "disk",
 		[VCKPT_OP_LISTEN] = "listen",
+		[VCKPT_OP_READ] = "read",
 	};
 
 	if (op >= sizeof(names) / sizeof(names[0]) || !names[op])

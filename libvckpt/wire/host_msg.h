@@ -81,13 +81,15 @@ enum vckpt_host_op {
 	VCKPT_OP_DESTROY = 15, /* the domain is gone; fine if it was */
 	VCKPT_OP_STATUS = 16,  /* as SURVEY but cheap: state only */
 	VCKPT_OP_HOST = 17,    /* host: what it is and has left; since version 2 of the protocol */
-	VCKPT_OP_FIT = 18,   /* could the guest be rebuilt here from (epoch)?  detail: what keeps it
-				from that; since version 2 */
-	VCKPT_OP_DISK = 19,  /* paused: its disks' layers frozen, what it writes goes to new ones;
-			       only for a guest whose PREPARE named "disks"; since version 2 */
-	VCKPT_OP_LISTEN = 20 /* since 4: what programs in the guest ask, after timeout_ns at the
+	VCKPT_OP_FIT = 18,  /* could the guest be rebuilt here from (epoch)?  detail: what keeps it
+			       from that; since version 2 */
+	VCKPT_OP_DISK = 19, /* paused: its disks' layers frozen, what it writes goes to new ones;
+			      only for a guest whose PREPARE named "disks"; since version 2 */
+	VCKPT_OP_LISTEN = 20, /* since 4: what programs in the guest ask, after timeout_ns at the
 				latest; brings a verdict, see vckpt_agent_listen: parent is its
 				upto, token its code, expiry_ns its retry_ns */
+	VCKPT_OP_READ = 21    /* cut, and paused by its engine: its memory is read, it may run; only
+				 for a guest whose PREPARE said "says_read" */
 };
 
 enum vckpt_host_event_kind {

@@ -248,11 +248,15 @@ void epoch_check(struct sim *s, struct vckpt_epoch_machine *e, int expect)
 	vckpt_null_world_free(s->w);
 }
 
-/* Which guests have an engine that stands still until captured. */
+/* Which guests have an engine that stands still until captured; OLD(i): guest i's host does not say
+ * when it is read. */
+#define OLD(i) (8u << (i))
 void set_stands(struct sim *s, unsigned mask)
 {
-	for (uint32_t i = 0; i < s->n; i++)
+	for (uint32_t i = 0; i < s->n; i++) {
 		vckpt_null_world_find(s->w, names[i])->stands = mask >> i & 1;
+		vckpt_null_world_find(s->w, names[i])->old = (mask & OLD(i)) != 0;
+	}
 }
 
 static void test_epoch_orderly(void)
@@ -263,25 +267,26 @@ static void test_epoch_orderly(void)
 			struct vckpt_epoch_machine e;
 			enum vckpt_drain drain = (enum vckpt_drain)(mix / 8 % 3);
 			unsigned held = drain == VCKPT_DRAIN_NONE ? 0 : n;
+			/* Bits 0 to 2: who stands; of these guest 0's host says nothing. */
+			unsigned read = (unsigned)__builtin_popcount(mix & 6 & ((1u << n) - 1));
 
 			sim_open(&s, n, mix / 24, true, 0);
 			snprintf(s.case_name, sizeof(s.case_name), "%u guests, mix %u", n, mix);
-			set_stands(&s, mix % 8);
+			set_stands(&s, mix % 8 | OLD(0));
 			epoch_init(&s, &e, drain);
 			sim_run(&s, &e.m);
 			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_PREPARE), n);
 			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_HOLD), held);
 			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_DISK), 1);
 			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_CUT), n);
+			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_READ), read);
 			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_RUN), n);
-			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_RELEASE), held);
+			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_RELEASE), n);
 			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_COMMITTED), n);
 			CU_ASSERT_EQUAL(vckpt_null_world_asked(s.w, VCKPT_OP_ABORT), 0);
-			for (unsigned i = 0; i < VCKPT_PHASE_ABORT; i++) {
-				bool own = i == VCKPT_PHASE_QUIET || i == VCKPT_PHASE_RELEASE;
-
-				CU_ASSERT_EQUAL(e.m.phases[i].ended, held || !own);
-			}
+			for (unsigned i = 0; i < VCKPT_PHASE_ABORT; i++)
+				CU_ASSERT_EQUAL(e.m.phases[i].ended,
+						held || i != VCKPT_PHASE_QUIET);
 			for (uint32_t i = 0; i < n; i++)
 				CU_ASSERT_EQUAL(vckpt_null_world_find(s.w, names[i])->committed,
 						EPOCH);
@@ -290,18 +295,21 @@ static void test_epoch_orderly(void)
 	}
 }
 
-static const uint16_t epoch_ops[] = {VCKPT_OP_PREPARE, VCKPT_OP_HOLD,      VCKPT_OP_PAUSE,
-				     VCKPT_OP_DISK,    VCKPT_OP_CUT,       VCKPT_OP_RUN,
-				     VCKPT_OP_RELEASE, VCKPT_NULL_CAPTURE, VCKPT_OP_COMMITTED};
+static const uint16_t epoch_ops[] = {
+	VCKPT_OP_PREPARE, VCKPT_OP_HOLD, VCKPT_OP_PAUSE,   VCKPT_OP_DISK,      VCKPT_OP_CUT,
+	VCKPT_OP_READ,    VCKPT_OP_RUN,  VCKPT_OP_RELEASE, VCKPT_NULL_CAPTURE, VCKPT_OP_COMMITTED};
 #define N_OPS (sizeof(epoch_ops) / sizeof(epoch_ops[0]))
 
-static int epoch_expect(uint16_t op, uint32_t who, enum vckpt_null_way way, enum vckpt_drain drain)
+static int epoch_expect(uint16_t op, uint32_t who, enum vckpt_null_way way, enum vckpt_drain drain,
+			bool stands)
 {
 	bool after = way == VCKPT_NULL_LOST || way == VCKPT_NULL_BROKEN;
 
-	if (op == VCKPT_OP_COMMITTED || (op == VCKPT_OP_DISK && who > 0))
+	if (op == VCKPT_OP_COMMITTED || (op == VCKPT_OP_DISK && who > 0) ||
+	    (op == VCKPT_OP_READ && !stands))
 		return 0;
-	if (drain == VCKPT_DRAIN_NONE && (op == VCKPT_OP_HOLD || op == VCKPT_OP_RELEASE))
+	if (drain == VCKPT_DRAIN_NONE &&
+	    (op == VCKPT_OP_HOLD || (op == VCKPT_OP_RELEASE && way == VCKPT_NULL_FAIL)))
 		return 0;
 	/* A blow right after the last answer that was needed: either is right. */
 	if (after && (op == VCKPT_NULL_CAPTURE || op == VCKPT_OP_RUN || op == VCKPT_OP_RELEASE))
@@ -338,7 +346,7 @@ static void one_failure(uint32_t n, size_t op, uint32_t who, int way, unsigned m
 	set_stands(&s, stands);
 	epoch_init(&s, &e, drain);
 	sim_run(&s, &e.m);
-	epoch_check(&s, &e, epoch_expect(rule.op, who, rule.way, drain));
+	epoch_check(&s, &e, epoch_expect(rule.op, who, rule.way, drain, stands >> who & 1));
 }
 
 static void test_epoch_failures(void)
@@ -696,11 +704,11 @@ static unsigned base_seed(void)
 
 static void test_random(void)
 {
-	static const uint16_t ops[] = {VCKPT_OP_PREPARE,   VCKPT_OP_HOLD,      VCKPT_OP_PAUSE,
-				       VCKPT_OP_CUT,       VCKPT_OP_RUN,       VCKPT_OP_RELEASE,
-				       VCKPT_NULL_CAPTURE, VCKPT_OP_COMMITTED, VCKPT_OP_ABORT,
-				       VCKPT_OP_STATUS,    VCKPT_OP_DESTROY,   VCKPT_OP_RESTORE,
-				       VCKPT_OP_WAKE};
+	static const uint16_t ops[] = {VCKPT_OP_PREPARE, VCKPT_OP_HOLD,      VCKPT_OP_PAUSE,
+				       VCKPT_OP_CUT,     VCKPT_OP_READ,      VCKPT_OP_RUN,
+				       VCKPT_OP_RELEASE, VCKPT_NULL_CAPTURE, VCKPT_OP_COMMITTED,
+				       VCKPT_OP_ABORT,   VCKPT_OP_STATUS,    VCKPT_OP_DESTROY,
+				       VCKPT_OP_RESTORE, VCKPT_OP_WAKE};
 	unsigned base = base_seed(), committed = 0, restarted = 0;
 
 	for (unsigned i = 0; i < 10000; i++) {
@@ -711,8 +719,8 @@ static void test_random(void)
 
 		sim_open(&s, n, rand_r(&seed) % 2, !restart || rand_r(&seed) % 2, seed | 1);
 		snprintf(s.case_name, sizeof(s.case_name), "VCKPT_TEST_SEED=%u", base + i);
-		random_rules(&s, &seed, restart ? ops + 9 : ops, restart ? 4 : 9);
-		set_stands(&s, (unsigned)rand_r(&seed) % 8);
+		random_rules(&s, &seed, restart ? ops + 10 : ops, restart ? 4 : 10);
+		set_stands(&s, (unsigned)rand_r(&seed) % 64);
 		if (restart) {
 			struct vckpt_restart_machine r;
 

@@ -198,6 +198,7 @@ static int prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
 	json_object_set_new(out->detail, "engine", json_string(g->entry.engine));
 	json_object_set_new(out->detail, "runs_on",
 			    json_boolean(vckpt_stream_engine(g->stream)->runs_on));
+	json_object_set_new(out->detail, "says_read", json_true());
 	json_object_set_new(out->detail, "qemu",
 			    json_integer((json_int_t)vckpt_hv_qemu(g->s->local->hv)));
 	if (g->disks)
@@ -332,6 +333,14 @@ int vckpt_guest_cut(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			"one that came with vckptd",
 			g->name);
 	return vckpt_stream_begin(g->stream, out->deadline, err);
+}
+
+int vckpt_guest_read(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		     struct vckpt_outcome *out, struct vckpt_error *err)
+{
+	if (need_epoch(g, req, err) < 0)
+		return -1;
+	return vckpt_stream_wait(g->stream, out->deadline, err);
 }
 
 int vckpt_guest_run(struct vckpt_guest *g, const struct vckpt_host_request *req,

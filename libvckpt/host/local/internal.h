@@ -173,6 +173,8 @@ int vckpt_guest_pause(struct vckpt_guest *g, const struct vckpt_host_request *re
 		      struct vckpt_outcome *out, struct vckpt_error *err);
 int vckpt_guest_cut(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		    struct vckpt_outcome *out, struct vckpt_error *err);
+int vckpt_guest_read(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		     struct vckpt_outcome *out, struct vckpt_error *err);
 int vckpt_guest_run(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		    struct vckpt_outcome *out, struct vckpt_error *err);
 int vckpt_guest_release(struct vckpt_guest *g, const struct vckpt_host_request *req,

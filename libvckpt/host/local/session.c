@@ -156,6 +156,7 @@ static const struct op {
 	[VCKPT_OP_PAUSE] = {vckpt_guest_pause, 10 * VCKPT_S, true},
 	[VCKPT_OP_DISK] = {vckpt_guest_disk, 10 * VCKPT_S, true},
 	[VCKPT_OP_CUT] = {vckpt_guest_cut, 10 * VCKPT_S, true},
+	[VCKPT_OP_READ] = {vckpt_guest_read, 600 * VCKPT_S, true},
 	[VCKPT_OP_RUN] = {vckpt_guest_run, 600 * VCKPT_S, true},
 	[VCKPT_OP_RELEASE] = {vckpt_guest_release, 5 * VCKPT_S, true},
 	[VCKPT_OP_COMMITTED] = {vckpt_guest_committed, 10 * VCKPT_S, true},

@@ -292,6 +292,12 @@ static bool is_read(const struct null_host *h, const struct vckpt_null_guest *g)
 	return read_at(h, g->name) <= clock_of(h->w);
 }
 
+/* For need_all(): of those whose hosts say it, nobody runs before all are read. */
+static bool is_known_read(const struct vckpt_null_guest *g)
+{
+	return !g->stands || g->old || g->read || !g->there || g->gone;
+}
+
 static void do_epoch(struct null_host *h, struct vckpt_null_guest *g,
 		     const struct vckpt_host_request *req)
 {
@@ -302,7 +308,7 @@ static void do_epoch(struct null_host *h, struct vckpt_null_guest *g,
 		need(w, req, g->there && !g->paused && !g->held && !g->capturing, "not at rest");
 		g->prepared = true;
 		g->prepares++;
-		g->cut = g->captured = g->frozen = false;
+		g->cut = g->read = g->captured = g->frozen = false;
 		break;
 	case VCKPT_OP_HOLD:
 		need(w, req, !g->paused, "it stands still");
@@ -327,8 +333,14 @@ static void do_epoch(struct null_host *h, struct vckpt_null_guest *g,
 		need_all(w, req, stands_still, "runs and was not cut");
 		g->capturing = g->cut = true;
 		break;
+	case VCKPT_OP_READ:
+		need(w, req, g->cut && g->stands && !g->old, "not cut, or not known here");
+		g->read = true;
+		break;
 	case VCKPT_OP_RUN:
 		need(w, req, g->cut, "not cut");
+		if (g->stands && !g->old)
+			need_all(w, req, is_known_read, "is not read");
 		need(w, req, !g->stands || is_read(h, g), "its engine needs it to stand still");
 		g->paused = false;
 		break;
@@ -409,7 +421,7 @@ static int perform(struct null_host *h, struct vckpt_null_guest *g,
 		return 0;
 	}
 	if ((req->op >= VCKPT_OP_PREPARE && req->op <= VCKPT_OP_COMMITTED) ||
-	    req->op == VCKPT_OP_DISK) {
+	    req->op == VCKPT_OP_DISK || req->op == VCKPT_OP_READ) {
 		need(w, req, req->epoch > g->aborted, "asked after the ABORT of that epoch");
 		if (!g->there)
 			return vckpt_fail(err, VCKPT_EVIRT, "domain %s is off", g->domain);
@@ -458,9 +470,9 @@ static json_t *usual_detail(const struct null_host *h, const struct vckpt_null_g
 		return json_pack("{s:[{s:s,s:s,s:s,s:s,s:s}]}", "findings", "id", "channel",
 				 "level", "ok", "object", g->name, "text", "there", "cure", "");
 	case VCKPT_OP_PREPARE:
-		return json_pack("{s:s,s:b,s:{s:s},s:o*}", "engine",
+		return json_pack("{s:s,s:b,s:b,s:{s:s},s:o*}", "engine",
 				 g->stands ? "stop-copy" : "background", "runs_on", !g->stands,
-				 "agent", "gates", g->gates, "disks",
+				 "says_read", !g->old, "agent", "gates", g->gates, "disks",
 				 g->disks ? json_pack("[{s:s}]", "target", "vda") : NULL);
 	case VCKPT_OP_HOLD:
 		return json_pack("{s:s,s:[]}", "gate", req->gate, "loud");
@@ -631,7 +643,8 @@ static void add_job(struct null_host *h, const struct vckpt_host_request *req)
 	}
 	j->due = clock_of(w) + delay;
 	g = vckpt_null_world_find_at(w, h->h.name, req->guest);
-	if (req->op == VCKPT_OP_RUN && g && g->stands && j->due < read_at(h, g->name))
+	if ((req->op == VCKPT_OP_RUN || req->op == VCKPT_OP_READ) && g && g->stands &&
+	    j->due < read_at(h, g->name))
 		j->due = read_at(h, g->name);
 	/* Requests of one guest are done in the order they came, captures go on beside them. */
 	for (const struct job *o = h->jobs; o && req->op != VCKPT_NULL_CAPTURE; o = o->next)

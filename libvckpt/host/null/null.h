@@ -50,13 +50,14 @@ struct vckpt_null_guest {
 	char name[VCKPT_NAME_MAX], domain[256], host[256];
 	bool there; /* a QEMU process lives */
 	bool paused, held;
-	bool prepared, capturing, cut, captured;
-	bool disks;       /* it has some: DISK is asked for, once, before CUT */
-	bool frozen;      /* they were cut in this epoch */
-	bool rebuilt;     /* by a RESTORE, not woken */
-	bool stands;      /* its engine is stop-copy: RUN waits for three quarters of its capture */
-	bool stuck;       /* a SILENT one */
-	bool gone;        /* its host hung up and was not opened anew */
+	bool prepared, capturing, cut, read, captured;
+	bool disks;   /* it has some: DISK is asked for, once, before CUT */
+	bool frozen;  /* they were cut in this epoch */
+	bool rebuilt; /* by a RESTORE, not woken */
+	bool stands;  /* its engine is stop-copy: three quarters of its capture are to be read */
+	bool old;     /* its host does not know READ: RUN waits */
+	bool stuck;   /* a SILENT one */
+	bool gone;    /* its host hung up and was not opened anew */
 	uint64_t aborted; /* newest epoch of which it was told ABORT */
 	uint64_t committed, restored_from;
 	uint32_t incarnation; /* it runs as */
