@@ -15,7 +15,9 @@ static void done_if_over(struct vckpt_machine *m)
 static void ask_start(struct vckpt_machine *m)
 {
 	for (uint32_t i = 0; i < m->n; i++)
-		vckpt_machine_submit(m, i, ASK(m)->op, ASK(m)->timeout_ns, ASK(m)->timeout_ns);
+		if (!ASK(m)->only || ASK(m)->only[i])
+			vckpt_machine_submit(m, i, ASK(m)->op, ASK(m)->timeout_ns,
+					     ASK(m)->timeout_ns + ASK(m)->grace_ns);
 	done_if_over(m);
 }
 

@@ -20,6 +20,7 @@ struct vckpt_ask_machine {
 	char cluster[VCKPT_NAME_MAX];
 	uint16_t op;
 	uint64_t timeout_ns;
+	uint64_t grace_ns; /* for the answer to come, on top of it */
 	uint32_t incarnation;
 	uint64_t epoch; /* FIT */
 	char attempt[40];
@@ -28,6 +29,7 @@ struct vckpt_ask_machine {
 	void (*fill)(void *arg, uint32_t slot, struct vckpt_host_request *req);
 	bool (*enough)(const struct vckpt_answer *a);
 	void *arg;
+	const bool *only; /* of each slot whether it is asked; NULL all */
 	struct vckpt_answer *answers;
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "cluster/follow.h"
 #include "cluster/record.h"
 #include "cluster/session.h"
 #include "store/catalogue.h"
@@ -66,6 +67,7 @@ int vckpt_cluster_checkpoint(const struct vckpt_cluster_ctx *ctx,
 {
 	static const struct vckpt_checkpoint_options defaults;
 	vckpt_auto(vckpt_session_end) struct vckpt_cluster_session s = {0};
+	json_auto_t *notes = json_array();
 	struct vckpt_epoch_options o;
 	struct vckpt_epoch_machine e;
 	struct commit k = {.c = &s.c, .e = &e, .began_wall = vckpt_wallclock()};
@@ -80,11 +82,14 @@ int vckpt_cluster_checkpoint(const struct vckpt_cluster_ctx *ctx,
 	/* All hosts have taken up this session, so no writer of an older attempt is at it any more.
 	 */
 	vckpt_session_sweep(&s.c);
+	if (s.c.n_links > 1 && vckpt_session_follow(&s, notes, err) < 0)
+		return -1;
 	if (epoch_options(&s.c, opt, &o, err) < 0)
 		return -1;
 	snprintf(s.c.what, sizeof(s.c.what), "cluster %s, epoch %" PRIu64, s.c.cluster, o.epoch);
 	if (vckpt_epoch_machine_init(&e, &o, s.guests, s.c.n_slots, &s.c.next_seq, err) < 0)
 		return -1;
+	json_array_extend(e.m.notes, notes);
 	rc = vckpt_coordinator_run(&s.c, &e.m, false, commit, &k, err);
 	result->epoch = o.epoch;
 	result->incarnation = o.incarnation;

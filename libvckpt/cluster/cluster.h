@@ -178,6 +178,34 @@ int vckpt_cluster_restart(const struct vckpt_cluster_ctx *ctx, uint64_t epoch,
 			  struct vckpt_restart_result *result, struct vckpt_error *err);
 void vckpt_restart_result_clear(struct vckpt_restart_result *result);
 
+/*
+ * migrate: one guest goes to another host while the job runs on, by libvirt's own live migration
+ * from host to host.  Blocks until it is over; until the switch-over the guest runs where it was,
+ * and whatever fails leaves it there.  The definition follows the guest.  A guest that is there
+ * already, since somebody else moved it, is success: the definition follows it, too.
+ * VCKPT_ETIME: the deadline passed, the guest stays.
+ *
+ * *record (NULL if it did not come so far): "cluster", "guest", "from", "to", "state": "moved" |
+ * "found" | "failed", "error"?, "who", "why", "began" (ns since 1970), "total_ms", "notes", and of
+ * libvirt "downtime_ms" (the switch-over), "took_ms", "total", "processed", "remaining" (bytes),
+ * "rate", "dirty_rate" (bytes a second), "rounds", "throttle" (percent), "postcopy".
+ */
+struct vckpt_migrate_options {
+	const char *peer;     /* libvirt's URI of `host`, as the guest's present host reaches it */
+	const char *data;     /* where QEMU sends memory ("tcp://HOST", "unix://PATH"); NULL or "":
+				 libvirt finds out by the other host's name */
+	uint64_t limit;       /* bytes a second, 0 any */
+	uint64_t deadline_ns; /* 0 none */
+	bool postcopy; /* go on by post-copy if it would not be over in time: then a failure of
+			  either host or of the link between them ends the guest */
+	bool storage;  /* copy disks that the other host does not see */
+	bool unsafe;   /* libvirt is not to mind that a disk is cached here (VIR_MIGRATE_UNSAFE) */
+	const char *why; /* for the record, may be NULL */
+};
+int vckpt_cluster_migrate(const struct vckpt_cluster_ctx *ctx, const char *guest, const char *host,
+			  const struct vckpt_migrate_options *opt, json_t **record,
+			  struct vckpt_error *err);
+
 /* All guests destroyed (off already is fine); all hosts are tried also if one fails.
  * *report (may be NULL; filled also on failure, as far as it came): {"cluster", "guests":
  * [{"guest", "domain", "host", "code": "ok", "text"}]}

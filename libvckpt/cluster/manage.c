@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "cluster/follow.h"
 #include "cluster/record.h"
 #include "cluster/session.h"
 #include "store/catalogue.h"
@@ -228,18 +229,22 @@ int vckpt_cluster_kill(const struct vckpt_cluster_ctx *ctx, json_t **report,
 {
 	vckpt_auto(vckpt_session_end) struct vckpt_cluster_session s = {0};
 	struct vckpt_ask_machine q = {0};
+	json_auto_t *notes = json_array();
 	uint64_t began = vckpt_wallclock();
 	struct vckpt_error own;
 	json_t *list;
-	int rc;
+	int rc, found;
 
 	if (!err)
 		err = &own;
 	if (vckpt_session_begin(&s, ctx, "kill", VCKPT_WITH_LEASE | VCKPT_ANY_HOSTS, err) < 0)
 		return -1;
+	/* Also where somebody moved them to. */
+	found = s.c.n_links > 1 ? vckpt_session_follow(&s, notes, err) : 0;
 	rc = vckpt_session_ask(&s, false, VCKPT_OP_DESTROY, patience(), &q, err);
 	if (rc == 0)
-		rc = vckpt_ask_machine_verdict(&q, err);
+		rc = vckpt_ask_machine_verdict(&q, found < 0 ? NULL : err);
+	rc = rc < 0 ? rc : found;
 	list = json_array();
 	for (uint32_t i = 0; i < q.m.n; i++) {
 		json_t *o = vckpt_coordinator_guest(&s.c, i);

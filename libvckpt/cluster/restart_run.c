@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "cluster/follow.h"
 #include "cluster/place.h"
 #include "cluster/record.h"
 #include "cluster/session.h"
@@ -173,6 +174,8 @@ static int begin(struct restart *r, const struct vckpt_cluster_ctx *ctx, struct 
 	r->s.lost = opt->lost;
 	r->s.n_lost = opt->n_lost;
 	if (vckpt_session_begin(&r->s, ctx, "restart", flags, err) < 0)
+		return -1;
+	if (vckpt_session_follow(&r->s, r->notes, err) < 0)
 		return -1;
 	r->home = calloc(r->s.c.n_slots, sizeof(*r->home));
 	r->there = calloc(r->s.c.n_slots, sizeof(*r->there));

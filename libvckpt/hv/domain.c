@@ -136,7 +136,9 @@ static enum vckpt_domain_state of_state(int state, int reason, const char **word
 		*word = "asleep (ACPI)";
 		return VCKPT_DOMAIN_BUSY;
 	default:
-		*word = "off";
+		*word = state == VIR_DOMAIN_SHUTOFF && reason == VIR_DOMAIN_SHUTOFF_MIGRATED
+				? "migrated away"
+				: "off";
 		return VCKPT_DOMAIN_OFF;
 	}
 }

@@ -14,7 +14,7 @@
 #include "wire/codec.h"
 
 #define VCKPT_HOST_LOWEST    1
-#define VCKPT_HOST_HIGHEST   4
+#define VCKPT_HOST_HIGHEST   5
 #define VCKPT_HOST_FRAME_MAX (16u << 20)
 
 #define VCKPT_NAME_MAX 65   /* cluster and guest names, with NUL */
@@ -88,8 +88,17 @@ enum vckpt_host_op {
 	VCKPT_OP_LISTEN = 20, /* since 4: what programs in the guest ask, after timeout_ns at the
 				latest; brings a verdict, see vckpt_agent_listen: parent is its
 				upto, token its code, expiry_ns its retry_ns */
-	VCKPT_OP_READ = 21    /* cut, and paused by its engine: its memory is read, it may run; only
-				 for a guest whose PREPARE said "says_read" */
+	VCKPT_OP_READ = 21,   /* cut, and paused by its engine: its memory is read, it may run; only
+				for a guest whose PREPARE said "says_read" */
+	VCKPT_OP_MIGRATE = 22 /* since 5: live to `peer`; given up after timeout_ns.  PROGRESS,
+				 detail as of the reply */
+};
+
+/* How MIGRATE may be done. */
+enum {
+	VCKPT_HOW_POSTCOPY = 1, /* by post-copy, if it would not be over in time */
+	VCKPT_HOW_STORAGE = 2,  /* disks are copied that the other host does not see */
+	VCKPT_HOW_UNSAFE = 4    /* libvirt is not to worry about disks that are cached */
 };
 
 enum vckpt_host_event_kind {
@@ -124,6 +133,9 @@ struct vckpt_host_request {
 	uint64_t limit; /* since 3.  PREPARE: bytes a second that captures may write; 0 any */
 	char text[256]; /* since 4.  LISTEN: of the verdict */
 	uint64_t heard; /* since 4.  LISTEN: as there */
+	char peer[256], data[256]; /* since 5.  MIGRATE: libvirt's URI of the other host, and where
+				      QEMU sends memory ("" by host name) */
+	uint32_t how;              /* since 5.  MIGRATE: VCKPT_HOW_* */
 };
 
 struct vckpt_host_event {

@@ -1,6 +1,5 @@
 /* Many hosts: places, restarts on other hosts over a real store, and thousands of guests through
  * the whole protocol on a simulated clock, with losses, delays and deaths out of a seed. */
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "cluster/restart.h"
 #include "host/null/null.h"
 #include "store/store.h"
+#include "hosts-lab.h"
 #include "unit.h"
 
 /* ---- places ---- */
@@ -70,119 +70,6 @@ static void test_places(void)
 
 /* ---- the calls, over a real store ---- */
 
-#define JOB 4 /* guests g0..g3, two on ha, two on hb; hc and hd are empty */
-
-struct lab {
-	char dir[64], store[80];
-	struct vckpt_null_world *w;
-	struct vckpt_cluster_ctx ctx;
-	struct vckpt_error err;
-	const char *absent;
-};
-
-static int open_null(void *arg, const char *name, struct vckpt_host **host, struct vckpt_error *err)
-{
-	struct lab *l = arg;
-
-	if (l->absent && strcmp(name, l->absent) == 0)
-		return vckpt_fail(err, VCKPT_EPEER, "no route to it");
-	return vckpt_null_open(l->w, name, host, err);
-}
-
-static const struct vckpt_adopt_guest guests[JOB] = {
-	{"g0", "d0", "ha"}, {"g1", "d1", "ha"}, {"g2", "d2", "hb"}, {"g3", "d3", "hb"}};
-
-static void lab_open(struct lab *l, unsigned seed)
-{
-	struct vckpt_null_config config = {.delay_ns = VCKPT_MS / 5,
-					   .capture_ns = VCKPT_MS,
-					   .silence_ns = 20 * VCKPT_MS,
-					   .seed = seed};
-	struct vckpt_checkpoint_result r;
-
-	memset(l, 0, sizeof(*l));
-	snprintf(l->dir, sizeof(l->dir), "%s/vckpt-test-XXXXXX",
-		 getenv("TMPDIR") && strlen(getenv("TMPDIR")) < 30 ? getenv("TMPDIR") : P_tmpdir);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(l->dir));
-	snprintf(l->store, sizeof(l->store), "%s/store", l->dir);
-	l->w = vckpt_null_world_new(&config);
-	for (int i = 0; i < JOB; i++)
-		vckpt_null_world_guest(l->w, guests[i].host, guests[i].guest, guests[i].domain,
-				       true);
-	l->ctx = (struct vckpt_cluster_ctx){.size = sizeof(l->ctx),
-					    .store = l->store,
-					    .cluster = "heat",
-					    .who = "test",
-					    .open_host = open_null,
-					    .open_arg = l,
-					    .cancel_fd = -1};
-	CU_ASSERT_EQUAL_FATAL(vckpt_cluster_adopt(&l->ctx, guests, JOB, false, NULL, &l->err), 0);
-	CU_ASSERT_EQUAL_FATAL(vckpt_cluster_checkpoint(&l->ctx, NULL, &r, &l->err), 0);
-	vckpt_checkpoint_result_clear(&r);
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
-/* Nothing was done that must not be, nobody is left held, paused or half rebuilt, and at most one
- * copy of each guest lives. */
-static void at_rest(struct vckpt_null_world *w, const char *what, unsigned n,
-		    const char *const *hosts, unsigned n_hosts)
-{
-	const char *v = vckpt_null_world_violation(w), *u = vckpt_null_world_unrest(w);
-
-	if (v || u)
-		printf("\n    %s: %s%s%s", what, v ? v : "", v && u ? "; " : "", u ? u : "");
-	CU_ASSERT_PTR_NULL(v);
-	CU_ASSERT_PTR_NULL(u);
-	for (unsigned i = 0; i < n; i++) {
-		unsigned alive = 0;
-		char name[16];
-
-		snprintf(name, sizeof(name), "g%u", i);
-		for (unsigned k = 0; k < n_hosts; k++) {
-			struct vckpt_null_guest *g = vckpt_null_world_find_at(w, hosts[k], name);
-
-			alive += g && g->there;
-		}
-		if (alive > 1)
-			printf("\n    %s: %u copies of %s", what, alive, name);
-		CU_ASSERT_TRUE(alive <= 1);
-	}
-}
-
-static const char *const all_hosts[] = {"ha", "hb", "hc", "hd"};
-
-static void lab_close(struct lab *l)
-{
-	at_rest(l->w, "at the end", JOB, all_hosts, 4);
-	vckpt_null_world_free(l->w);
-	nftw(l->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-/* "ha ha hb hb": where all live, "-" for nowhere. */
-static const char *whereabouts(struct lab *l)
-{
-	static char text[1200];
-
-	text[0] = '\0';
-	for (int i = 0; i < JOB; i++) {
-		const struct vckpt_null_guest *g;
-		char name[8];
-
-		snprintf(name, sizeof(name), "g%d", i);
-		g = vckpt_null_world_find(l->w, name);
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i ? " " : "",
-			 g->there ? g->host : "-");
-	}
-	return text;
-}
-
 /* words and lost: parted by blanks.  The error's code. */
 static int restart(struct lab *l, const char *words, const char *lost, bool destroy, char *notes)
 {
@@ -229,21 +116,21 @@ static void test_restart_on(void)
 	lab_open(&l, 0);
 	CU_ASSERT_EQUAL(restart(&l, "hc hd", "", false, NULL), VCKPT_EREFUSED);
 	CU_ASSERT_PTR_NOT_NULL(strstr(l.err.text, "still there: guest g0 (running)"));
-	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "ha ha hb hb");
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha ha hb hb");
 	CU_ASSERT_EQUAL(restart(&l, "hc hd", "", true, NULL), 0);
-	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "hc hd hc hd");
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "hc hd hc hd");
 	/* The definition knows, and does not forget: the next one finds them there. */
-	CU_ASSERT_EQUAL(vckpt_cluster_adopt(&l.ctx, guests, JOB, false, NULL, &l.err), -1);
+	CU_ASSERT_EQUAL(vckpt_cluster_adopt(&l.ctx, lab_guests, JOB, false, NULL, &l.err), -1);
 	CU_ASSERT_EQUAL(l.err.code, VCKPT_EREFUSED);
 	CU_ASSERT_PTR_NOT_NULL(strstr(l.err.text, "guest g0 is on host hc"));
 	CU_ASSERT_EQUAL(restart(&l, "", "", false, NULL), VCKPT_EREFUSED);
 	kill_all(&l);
 	CU_ASSERT_EQUAL(restart(&l, "", "", false, NULL), 0);
-	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "hc hd hc hd");
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "hc hd hc hd");
 	CU_ASSERT_EQUAL(restart(&l, "g0=ha g3=ha hb", "", true, NULL), 0);
-	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "ha hb hb ha");
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha hb hb ha");
 	CU_ASSERT_EQUAL(restart(&l, "g7=ha", "", true, NULL), VCKPT_EUSAGE);
-	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "ha hb hb ha");
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha hb hb ha");
 	lab_close(&l);
 }
 
@@ -261,13 +148,13 @@ static void test_restart_lost(void)
 	CU_ASSERT_EQUAL(vckpt_null_world_asked(l.w, VCKPT_OP_RESTORE), 0);
 	CU_ASSERT_EQUAL(restart(&l, "ha hc", "hb", false, notes), 0);
 	CU_ASSERT_PTR_NOT_NULL(strstr(notes, "host hb is not used: it was said to be off"));
-	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "ha ha hc hc");
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha ha hc hc");
 	/* One that is to be used and cannot be is done without. */
 	kill_all(&l);
 	l.absent = "hd";
 	CU_ASSERT_EQUAL(restart(&l, "hc hd", "", false, notes), 0);
 	CU_ASSERT_PTR_NOT_NULL(strstr(notes, "host hd is not used: no route to it"));
-	CU_ASSERT_STRING_EQUAL(whereabouts(&l), "hc hc hc hc");
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "hc hc hc hc");
 	lab_close(&l);
 }
 
@@ -296,14 +183,14 @@ static void test_restart_misfit(void)
 		/* g2 stays on hb, which does not fit. */
 		CU_ASSERT_EQUAL(restart(&l, "hb hc", "", true, notes), 0);
 		CU_ASSERT_PTR_NOT_NULL(strstr(notes, says[i]));
-		CU_ASSERT_STRING_EQUAL(whereabouts(&l), i < 2 ? "hc hc hc hc" : "hc hc hb hb");
+		CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), i < 2 ? "hc hc hc hc" : "hc hc hb hb");
 		/* Without another it is the reason, and nothing was touched. */
 		if (i == 1)
 			rule.detail = "{\"problems\":[{\"text\":\"MiB of memory\"}]}";
 		vckpt_null_world_rule(l.w, &rule);
 		CU_ASSERT_EQUAL(restart(&l, "ha", "", true, notes), i < 2 ? VCKPT_EREFUSED : 0);
 		CU_ASSERT_TRUE(i == 2 || strstr(l.err.text, says[i]) != NULL);
-		CU_ASSERT_STRING_EQUAL(whereabouts(&l), i < 2 ? "hc hc hc hc" : "ha ha ha ha");
+		CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), i < 2 ? "hc hc hc hc" : "ha ha ha ha");
 		lab_close(&l);
 	}
 }
@@ -326,7 +213,7 @@ static void test_restart_goes_on(void)
 		CU_ASSERT_EQUAL(restart(&l, "hb hc hd", "", false, notes), 0);
 		/* g1 was to be on hd, g0 on hc. */
 		CU_ASSERT_PTR_NOT_NULL(strstr(notes, "failed and is left out"));
-		CU_ASSERT_PTR_NULL(strstr(whereabouts(&l), "-"));
+		CU_ASSERT_PTR_NULL(strstr(lab_whereabouts(&l), "-"));
 		CU_ASSERT_EQUAL(vckpt_null_world_find(l.w, "g0")->incarnation, 2);
 		/* What is known to run is found again by who comes next. */
 		CU_ASSERT_EQUAL(restart(&l, "ha", "", false, NULL), VCKPT_EREFUSED);
@@ -336,7 +223,7 @@ static void test_restart_goes_on(void)
 		kill_all(&l);
 		vckpt_null_world_rule(l.w, &rule);
 		CU_ASSERT_NOT_EQUAL(restart(&l, "g1=hc ha", "", false, NULL), 0);
-		CU_ASSERT_STRING_EQUAL(whereabouts(&l), "- - - -");
+		CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "- - - -");
 		lab_close(&l);
 		/* Guests run already on it, as far as anybody knows: no second copy is made. */
 		lab_open(&l, 0);
@@ -584,7 +471,7 @@ static void add_faults(struct sim *s, const uint16_t *ops, unsigned n_ops, unsig
 static void sim_rest(struct sim *s)
 {
 	sim_hang_up(s);
-	at_rest(s->w, s->what, s->n, s->host_names, s->n_hosts > 4 ? 4 : s->n_hosts);
+	lab_at_rest(s->w, s->what, s->n, s->host_names, s->n_hosts > 4 ? 4 : s->n_hosts);
 }
 
 /* One epoch; true if it was committed. */

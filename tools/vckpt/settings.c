@@ -34,6 +34,8 @@ static const struct setting {
 	{"checkpoint", "codec", CHOICE, AT(checkpoint.codec), codecs},
 	{"checkpoint", "level", LEVEL, AT(checkpoint.level), NULL},
 	{"checkpoint", "limit", MIB, AT(checkpoint.limit), NULL},
+	{"migrate", "peer", TEXT, AT(peer), NULL},
+	{"migrate", "data", TEXT, AT(data), NULL},
 	{"deadlines", "prepare", SECONDS, AT(deadlines.prepare_ns), NULL},
 	{"deadlines", "quiet", SECONDS, AT(deadlines.quiet_ns), NULL},
 	{"deadlines", "pause", SECONDS, AT(deadlines.pause_ns), NULL},

@@ -225,6 +225,10 @@ int vckpt_guest_disks_restore(struct vckpt_guest *g, const json_t *record,
 /* The persistent definition names them from now on. */
 int vckpt_guest_disks_follow(struct vckpt_guest *g, struct vckpt_error *err);
 
+/* migrate.c */
+int vckpt_guest_migrate(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			struct vckpt_outcome *out, struct vckpt_error *err);
+
 /* restart.c: RESTORE, WAKE, DESTROY */
 int vckpt_guest_restore(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			struct vckpt_outcome *out, struct vckpt_error *err);

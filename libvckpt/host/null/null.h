@@ -51,13 +51,14 @@ struct vckpt_null_guest {
 	bool there; /* a QEMU process lives */
 	bool paused, held;
 	bool prepared, capturing, cut, read, captured;
-	bool disks;   /* it has some: DISK is asked for, once, before CUT */
-	bool frozen;  /* they were cut in this epoch */
-	bool rebuilt; /* by a RESTORE, not woken */
-	bool stands;  /* its engine is stop-copy: three quarters of its capture are to be read */
-	bool old;     /* its host does not know READ: RUN waits */
-	bool stuck;   /* a SILENT one */
-	bool gone;    /* its host hung up and was not opened anew */
+	bool disks;    /* it has some: DISK is asked for, once, before CUT */
+	bool frozen;   /* they were cut in this epoch */
+	bool rebuilt;  /* by a RESTORE, not woken */
+	bool stands;   /* its engine is stop-copy: three quarters of its capture are to be read */
+	bool old;      /* its host does not know READ: RUN waits */
+	bool migrated; /* off: somebody moved it elsewhere, says libvirt */
+	bool stuck;    /* a SILENT one */
+	bool gone;     /* its host hung up and was not opened anew */
 	uint64_t aborted; /* newest epoch of which it was told ABORT */
 	uint64_t committed, restored_from;
 	uint32_t incarnation; /* it runs as */

@@ -46,6 +46,11 @@ static char *fill_in(const char *word, size_t len, const char *name)
 	return out;
 }
 
+char *vckpt_remote_fill_in(const char *text, const char *name)
+{
+	return fill_in(text, strlen(text), name);
+}
+
 void vckpt_remote_free_command(char **argv)
 {
 	for (char **w = argv; w && *w; w++)

@@ -1,0 +1,170 @@
+#include "cluster/follow.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+struct search {
+	struct vckpt_cluster_session *s;
+	uint64_t patience;
+	bool *missing;   /* not where it should be */
+	bool *migrated;  /* libvirt there says that it was migrated away */
+	uint32_t *found; /* the link where it is, n_links: nowhere yet */
+	bool any;
+};
+
+static void end_search(struct search *f)
+{
+	free(f->missing);
+	free(f->migrated);
+	free(f->found);
+}
+
+static const char *word(const struct vckpt_answer *a, const char *key)
+{
+	const char *text = json_string_value(json_object_get(a->detail, key));
+
+	return text ? text : "";
+}
+
+static bool is_there(const struct vckpt_answer *a)
+{
+	return a->error.code == VCKPT_OK && word(a, "state")[0] &&
+	       strcmp(word(a, "state"), "off") != 0;
+}
+
+/* STATUS of the missing ones (all: of everyone), each asked where its slot points. */
+static int ask(struct search *f, bool all, struct vckpt_ask_machine *q, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &f->s->c;
+
+	memset(q, 0, sizeof(*q));
+	if (vckpt_ask_machine_init(q, c->cluster, VCKPT_OP_STATUS, f->patience, "guest",
+				   f->s->guests, c->n_slots, &c->next_seq, err) < 0)
+		return -1;
+	q->only = all ? NULL : f->missing;
+	return vckpt_coordinator_run(c, &q->m, false, NULL, NULL, err);
+}
+
+static int look_at_home(struct search *f, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &f->s->c;
+	struct vckpt_ask_machine q;
+	int rc = ask(f, true, &q, err);
+
+	for (uint32_t i = 0; i < c->n_slots && rc == 0; i++) {
+		const struct vckpt_answer *a = &q.answers[i];
+
+		f->found[i] = c->n_links;
+		f->missing[i] = !is_there(a) &&
+				(a->error.code == VCKPT_OK || a->error.code == VCKPT_ENOTFOUND);
+		f->migrated[i] = f->missing[i] && strcmp(word(a, "reason"), "migrated away") == 0;
+		f->any = f->any || f->missing[i];
+	}
+	vckpt_ask_machine_clear(&q);
+	return rc;
+}
+
+/* All that are missing are asked for on one host after the other. */
+static int look_at(struct search *f, uint32_t link, const uint32_t *home, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &f->s->c;
+	struct vckpt_ask_machine q;
+	int rc;
+
+	for (uint32_t i = 0; i < c->n_slots; i++)
+		if (f->missing[i])
+			c->slots[i].link = link;
+	rc = ask(f, false, &q, err);
+	for (uint32_t i = 0; i < c->n_slots && rc == 0; i++) {
+		if (!f->missing[i] || link == home[i] || !is_there(&q.answers[i]))
+			continue;
+		if (f->found[i] != c->n_links)
+			rc = vckpt_fail(err, VCKPT_EREFUSED,
+					"guest %s: there is one on host %s and one on host %s, and "
+					"two copies of a job must never run: destroy the wrong one",
+					c->slots[i].guest, vckpt_link_label(&c->links[f->found[i]]),
+					vckpt_link_label(&c->links[link]));
+		f->found[i] = link;
+	}
+	vckpt_ask_machine_clear(&q);
+	return rc;
+}
+
+static int look_elsewhere(struct search *f, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &f->s->c;
+	vckpt_autofree uint32_t *home = calloc(c->n_slots + 1, sizeof(*home));
+	int rc = 0;
+
+	if (!home)
+		return vckpt_fail_errno(err, "no memory");
+	for (uint32_t i = 0; i < c->n_slots; i++)
+		home[i] = c->slots[i].link;
+	for (uint32_t k = 0; k < c->n_links && rc == 0; k++)
+		if (c->links[k].error.code == VCKPT_OK)
+			rc = look_at(f, k, home, err);
+	for (uint32_t i = 0; i < c->n_slots; i++)
+		c->slots[i].link = home[i];
+	return rc;
+}
+
+int vckpt_session_moved(struct vckpt_cluster_session *s, uint32_t i, const struct vckpt_link *link,
+			struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &s->c;
+	vckpt_autofree char *text = NULL;
+
+	vckpt_coordinator_place(c, i, link);
+	memcpy(s->def.guests[i].host, link->name, sizeof(s->def.guests[i].host));
+	if (vckpt_definition_encode(&s->def, &text, err) < 0)
+		return -1;
+	return vckpt_store_write_definition(c->store, c->cluster, text, strlen(text), err);
+}
+
+static int settle(struct search *f, uint32_t i, json_t *notes, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &f->s->c;
+	const char *guest = c->slots[i].guest;
+	const struct vckpt_link *old = vckpt_coordinator_link(c, i);
+	char text[700];
+
+	if (f->found[i] != c->n_links) {
+		snprintf(text, sizeof(text),
+			 "guest %s: found on host %s, to which somebody moved it from host %s",
+			 guest, vckpt_link_label(&c->links[f->found[i]]), vckpt_link_label(old));
+		json_array_append_new(notes, json_string(text));
+		vckpt_log(c->ctx->log, VCKPT_INFO, "cluster", "%s: %s", c->what, text);
+		return vckpt_session_moved(f->s, i, &c->links[f->found[i]], err);
+	}
+	if (!f->migrated[i])
+		return 0;
+	return vckpt_fail(err, VCKPT_EREFUSED,
+			  "guest %s was migrated away from host %s by somebody, and is on none of "
+			  "the cluster's hosts: tell where it is with `vckpt migrate %s %s HOST`, "
+			  "or, if it is off there too, `virsh undefine` it on host %s",
+			  guest, vckpt_link_label(old), c->cluster, guest, vckpt_link_label(old));
+}
+
+int vckpt_session_follow(struct vckpt_cluster_session *s, json_t *notes, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &s->c;
+	vckpt_auto(end_search) struct search f = {.s = s};
+	struct vckpt_deadlines d = {0};
+
+	vckpt_deadlines_default(&d);
+	f.patience = d.open_ns;
+	f.missing = calloc(c->n_slots + 1, sizeof(*f.missing));
+	f.migrated = calloc(c->n_slots + 1, sizeof(*f.migrated));
+	f.found = calloc(c->n_slots + 1, sizeof(*f.found));
+	if (!f.missing || !f.migrated || !f.found)
+		return vckpt_fail_errno(err, "no memory");
+	if (look_at_home(&f, err) < 0 || (f.any && look_elsewhere(&f, err) < 0))
+		return -1;
+	for (uint32_t i = 0; i < c->n_slots; i++)
+		if (f.missing[i] && settle(&f, i, notes, err) < 0)
+			return -1;
+	return 0;
+}

@@ -1,0 +1,200 @@
+/* migrate: what is decided on the way, the whole call over simulated hosts, and guests that
+ * somebody else moved. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cluster/log.h"
+#include "hosts-lab.h"
+#include "hv/migrate.h"
+#include "store/store.h"
+#include "unit.h"
+
+static void test_decide(void)
+{
+	static const struct {
+		uint64_t remaining, rate, dirty, rounds, left;
+		bool may, post;
+		enum vckpt_migration_step step;
+	} cases[] = {
+		/* In the first round nobody knows yet. */
+		{1000, 10, 0, 1, VCKPT_S, true, false, VCKPT_MIGRATE_WAIT},
+		{1000, 10, 0, 1, 0, true, false, VCKPT_MIGRATE_GIVE_UP},
+		/* 100 s to go, 99 left. */
+		{1000, 10, 0, 2, 99 * VCKPT_S, true, false, VCKPT_MIGRATE_POSTCOPY},
+		{1000, 10, 0, 2, 101 * VCKPT_S, true, false, VCKPT_MIGRATE_WAIT},
+		{1000, 10, 0, 2, 99 * VCKPT_S, false, false, VCKPT_MIGRATE_WAIT},
+		/* What is written anew counts. */
+		{1000, 10, 5, 2, 101 * VCKPT_S, true, false, VCKPT_MIGRATE_POSTCOPY},
+		/* No deadline: only if it would never end. */
+		{1000, 10, 9, 3, UINT64_MAX, true, false, VCKPT_MIGRATE_WAIT},
+		{1000, 10, 10, 3, UINT64_MAX, true, false, VCKPT_MIGRATE_POSTCOPY},
+		{1000, 10, 10, 3, UINT64_MAX, false, false, VCKPT_MIGRATE_WAIT},
+		/* There is no way back. */
+		{1000, 10, 10, 3, 0, true, true, VCKPT_MIGRATE_WAIT},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vckpt_migration_state st = {.remaining = cases[i].remaining,
+						   .rate = cases[i].rate,
+						   .dirty_rate = cases[i].dirty,
+						   .rounds = cases[i].rounds,
+						   .postcopy = cases[i].post};
+
+		CU_ASSERT_EQUAL(vckpt_migration_decide(&st, cases[i].left, cases[i].may),
+				cases[i].step);
+	}
+}
+
+/* The error's code; *state (may be NULL) is the record's. */
+static int migrate(struct lab *l, const char *guest, const char *host, char state[16])
+{
+	struct vckpt_migrate_options o = {.peer = host, .why = "test"};
+	json_t *record;
+	int rc;
+
+	memset(&l->err, 0, sizeof(l->err));
+	rc = vckpt_cluster_migrate(&l->ctx, guest, host, &o, &record, &l->err);
+	CU_ASSERT_EQUAL(rc == 0, l->err.code == VCKPT_OK);
+	if (state)
+		snprintf(state, 16, "%s",
+			 record ? json_string_value(json_object_get(record, "state")) : "none");
+	json_decref(record);
+	return (int)l->err.code;
+}
+
+/* What an administrator does with libvirt alone. */
+static void move_behind_our_back(struct lab *l, const char *guest, const char *host)
+{
+	struct vckpt_null_guest *g = vckpt_null_world_find(l->w, guest);
+
+	struct vckpt_null_guest *to = vckpt_null_world_find_at(l->w, host, guest);
+
+	g->there = to->migrated = false;
+	to->there = g->migrated = true;
+}
+
+/* Places on the empty hosts. */
+static void make_room(struct lab *l)
+{
+	for (int i = 0; i < JOB; i++)
+		for (const char *const *h = (const char *const[]){"ha", "hb", "hc", NULL}; *h; h++)
+			if (!vckpt_null_world_find_at(l->w, *h, lab_guests[i].guest))
+				vckpt_null_world_guest(l->w, *h, lab_guests[i].guest,
+						       lab_guests[i].domain, false);
+}
+
+static int checkpoint(struct lab *l)
+{
+	struct vckpt_checkpoint_result r;
+
+	memset(&l->err, 0, sizeof(l->err));
+	if (vckpt_cluster_checkpoint(&l->ctx, NULL, &r, &l->err) == 0)
+		CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(r.record, "state")),
+				       "committed");
+	vckpt_checkpoint_result_clear(&r);
+	return (int)l->err.code;
+}
+
+static void test_moves(void)
+{
+	char state[16];
+	struct lab l;
+
+	lab_open(&l, 0);
+	make_room(&l);
+	CU_ASSERT_EQUAL(migrate(&l, "g1", "hc", state), 0);
+	CU_ASSERT_STRING_EQUAL(state, "moved");
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha hc hb hb");
+	/* The definition knows. */
+	CU_ASSERT_EQUAL(migrate(&l, "g1", "hc", state), 0);
+	CU_ASSERT_STRING_EQUAL(state, "found");
+	CU_ASSERT_EQUAL(checkpoint(&l), 0);
+	CU_ASSERT_EQUAL(migrate(&l, "g9", "hc", state), VCKPT_ENOTFOUND);
+	CU_ASSERT_PTR_NOT_NULL(strstr(l.err.text, "has no guest g9"));
+	CU_ASSERT_EQUAL(vckpt_cluster_kill(&l.ctx, NULL, &l.err), 0);
+	CU_ASSERT_EQUAL(migrate(&l, "g1", "hc", state), VCKPT_EREFUSED);
+	CU_ASSERT_PTR_NOT_NULL(strstr(l.err.text, "does not run on host hc"));
+	lab_close(&l);
+}
+
+/* Whatever goes wrong: it is in one place, and the next call finds it there. */
+static void test_failures(void)
+{
+	for (int way = VCKPT_NULL_FAIL; way <= VCKPT_NULL_GONE; way++) {
+		struct vckpt_null_rule rule = {.op = VCKPT_OP_MIGRATE,
+					       .times = 1,
+					       .way = (enum vckpt_null_way)way,
+					       .code = VCKPT_EVIRT};
+		const char *where;
+		struct lab l;
+
+		if (way == VCKPT_NULL_SILENT)
+			continue; /* a host that lives answers; its silence takes 75 s */
+		lab_open(&l, 0);
+		make_room(&l);
+		strcpy(rule.guest, "g1");
+		vckpt_null_world_rule(l.w, &rule);
+		migrate(&l, "g1", "hc", NULL);
+		where = lab_whereabouts(&l);
+		/* A blow to QEMU itself ends the guest, as it would without us. */
+		if (strcmp(where, "ha - hb hb") != 0) {
+			CU_ASSERT_TRUE(strcmp(where, "ha ha hb hb") == 0 ||
+				       strcmp(where, "ha hc hb hb") == 0);
+			CU_ASSERT_EQUAL(migrate(&l, "g1", "hc", NULL), 0);
+			CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha hc hb hb");
+			CU_ASSERT_EQUAL(checkpoint(&l), 0);
+		}
+		lab_close(&l);
+	}
+}
+
+static void test_followed(void)
+{
+	struct vckpt_restart_options destroy = {.destroy = true};
+	struct vckpt_restart_result r;
+	char state[16];
+	struct lab l;
+
+	/* To a host of the cluster: the next checkpoint finds it. */
+	lab_open(&l, 0);
+	make_room(&l);
+	move_behind_our_back(&l, "g0", "hb");
+	CU_ASSERT_EQUAL(checkpoint(&l), 0);
+	CU_ASSERT_EQUAL(migrate(&l, "g0", "hb", state), 0);
+	CU_ASSERT_STRING_EQUAL(state, "found");
+	/* So does a restart, which must not make a second one. */
+	move_behind_our_back(&l, "g0", "ha");
+	CU_ASSERT_EQUAL(vckpt_cluster_restart(&l.ctx, 0, NULL, &r, &l.err), -1);
+	CU_ASSERT_EQUAL(l.err.code, VCKPT_EREFUSED);
+	vckpt_restart_result_clear(&r);
+	CU_ASSERT_EQUAL(vckpt_cluster_restart(&l.ctx, 0, &destroy, &r, &l.err), 0);
+	vckpt_restart_result_clear(&r);
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha ha hb hb");
+	/* And a kill. */
+	move_behind_our_back(&l, "g3", "ha");
+	CU_ASSERT_EQUAL(vckpt_cluster_kill(&l.ctx, NULL, &l.err), 0);
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "- - - -");
+	lab_close(&l);
+	/* To one that the cluster does not know. */
+	lab_open(&l, 0);
+	make_room(&l);
+	move_behind_our_back(&l, "g0", "hc");
+	CU_ASSERT_EQUAL(vckpt_cluster_restart(&l.ctx, 0, &destroy, &r, &l.err), -1);
+	CU_ASSERT_EQUAL(l.err.code, VCKPT_EREFUSED);
+	CU_ASSERT_PTR_NOT_NULL(strstr(l.err.text, "was migrated away from host ha"));
+	vckpt_restart_result_clear(&r);
+	CU_ASSERT_EQUAL(migrate(&l, "g0", "hc", state), 0);
+	CU_ASSERT_STRING_EQUAL(state, "found");
+	CU_ASSERT_EQUAL(checkpoint(&l), 0);
+	lab_close(&l);
+}
+
+static const struct unit_test tests[] = {
+	{"what is done on the way", test_decide},
+	{"a guest moves", test_moves},
+	{"a guest does not move", test_failures},
+	{"a guest that somebody else moved", test_followed},
+};
+
+UNIT_MAIN("migrate", tests)
