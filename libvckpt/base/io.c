@@ -1,3 +1,4 @@
+#include "base/fault.h"
 #include "base/io.h"
 
 #include <errno.h>
@@ -117,16 +118,22 @@ int vckpt_replace_file(const char *path, const void *data, size_t len, mode_t mo
 	fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
 	if (fd < 0)
 		return vckpt_fail_errno(err, "cannot create %s", aside);
-	if (vckpt_write_full(fd, data, len, aside, err) < 0)
+	if (vckpt_fault_point("file.write", NULL, err) < 0 ||
+	    vckpt_write_full(fd, data, len, aside, err) < 0 ||
+	    vckpt_fault_point("file.sync", NULL, err) < 0)
 		goto undo;
 	if (fsync(fd) < 0) {
 		vckpt_fail_errno(err, "cannot sync %s", aside);
 		goto undo;
 	}
+	if (vckpt_fault_point("file.rename", NULL, err) < 0)
+		goto undo;
 	if (rename(aside, path) < 0) {
 		vckpt_fail_errno(err, "cannot rename %s to %s", aside, path);
 		goto undo;
 	}
+	if (vckpt_fault_point("file.renamed", NULL, err) < 0)
+		return -1;
 	return sync_parent(path, err);
 undo:
 	unlink(aside);

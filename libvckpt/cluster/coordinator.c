@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 
 #define LEASE_TTL (30 * VCKPT_S)
 
@@ -208,6 +209,10 @@ static void on_event(void *arg, struct vckpt_host *host, const struct vckpt_host
 	(void)host;
 	if (!c->machine)
 		return;
+	if (ev->kind == VCKPT_EVENT_REPLY)
+		vckpt_fault_here("coordinator.reply", vckpt_host_op_name(ev->op));
+	else
+		vckpt_fault_here("coordinator.event", NULL);
 	if (ev->kind == VCKPT_EVENT_PROGRESS && ctx->progress) {
 		struct vckpt_progress p = {c->phase, ev->guest, ev->done, ev->total};
 
@@ -258,7 +263,8 @@ static void on_renew(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (vckpt_lease_renew(c->lease, &why) == 0) {
+	if (vckpt_fault_point("coordinator.renew", NULL, &why) == 0 &&
+	    vckpt_lease_renew(c->lease, &why) == 0) {
 		c->renewed = now;
 		return;
 	}
@@ -309,7 +315,9 @@ static void submit(struct vckpt_coordinator *c, const struct vckpt_action *a)
 	}
 	if (a->op == VCKPT_OP_OPEN)
 		name_store(c, &req);
-	if (l->error.code == VCKPT_OK && l->host->ops->submit(l->host, &req, &why) == 0)
+	if (l->error.code == VCKPT_OK &&
+	    vckpt_fault_point("coordinator.send", vckpt_host_op_name(req.op), &why) == 0 &&
+	    l->host->ops->submit(l->host, &req, &why) == 0)
 		return;
 	hang_up(l, &why);
 }
@@ -341,7 +349,9 @@ static void pump(struct vckpt_coordinator *c)
 				ctx->progress(ctx->progress_arg, &p);
 			break;
 		case VCKPT_ACT_DURABLE:
-			if (c->durable && c->durable(c->durable_arg, &why) == 0)
+			if (c->durable &&
+			    vckpt_fault_point("coordinator.durable", NULL, &why) == 0 &&
+			    c->durable(c->durable_arg, &why) == 0)
 				vckpt_machine_durable(c->machine, NULL, vckpt_now());
 			else
 				vckpt_machine_durable(c->machine, &why, vckpt_now());

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "cluster/follow.h"
 #include "cluster/place.h"
 #include "cluster/record.h"
@@ -420,6 +421,8 @@ static int mark(void *arg, struct vckpt_error *err)
 	if (r->opt->n_on &&
 	    (vckpt_definition_encode(&r->s.def, &text, err) < 0 ||
 	     vckpt_store_write_definition(c->store, c->cluster, text, strlen(text), err) < 0))
+		return -1;
+	if (vckpt_fault_point("coordinator.restart.moved", NULL, err) < 0)
 		return -1;
 	return vckpt_store_set_incarnation(c->lease, &inc, err);
 }

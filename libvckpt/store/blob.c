@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "store/bytes.h"
 #include "store/codec.h"
@@ -64,7 +65,8 @@ int vckpt_blob_write(const char *path, const char *magic, const void *data, size
 	p = put_u64(p, n);
 	vckpt_digest_of(&digest, head, 32, stored, n);
 	put_bytes(p, digest.b, sizeof(digest.b));
-	if (write_new(path, head, sizeof(head), stored, n, err) < 0)
+	if (vckpt_fault_point("store.blob.write", NULL, err) < 0 ||
+	    write_new(path, head, sizeof(head), stored, n, err) < 0)
 		return -1;
 	out->bytes = sizeof(head) + n;
 	vckpt_digest_of(&out->digest, head, sizeof(head), stored, n);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "store/blob.h"
 #include "store/bytes.h"
@@ -452,6 +453,8 @@ static int write_files(struct vckpt_store_capture *c, struct vckpt_receipt *out,
 			     &out->xml, err) < 0)
 		return -1;
 	c->made[2] = true;
+	if (vckpt_fault_point("store.capture.sync", NULL, err) < 0)
+		return -1;
 	return vckpt_sync_dir(c->dir, err);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "store/catalogue.h"
 #include "store/layout.h"
@@ -186,7 +187,7 @@ int vckpt_store_begin_epoch(struct vckpt_lease *lease, uint64_t *epoch, struct v
 		if (errno != EEXIST)
 			return vckpt_fail_errno(err, "cannot create folder %s", path);
 	}
-	if (vckpt_sync_dir(dir, err) < 0)
+	if (vckpt_fault_point("store.epoch.begun", NULL, err) < 0 || vckpt_sync_dir(dir, err) < 0)
 		return -1;
 	vckpt_lease_set_epoch(lease, next);
 	*epoch = next;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "store/bytes.h"
 #include "store/digest.h"
@@ -194,7 +195,7 @@ static json_t *sum_layer(const json_t *layer, const json_t *known, vckpt_layer_t
 	json_t *j;
 
 	fd = open_layer(path, &st, err);
-	if (fd < 0)
+	if (fd < 0 || vckpt_fault_point("store.layer.sum", NULL, err) < 0)
 		return NULL;
 	have = known_digest(known, path, &st);
 	if (have) {
@@ -252,7 +253,7 @@ static int verify_layer(const json_t *layer, vckpt_layer_tick *tick, void *arg,
 	struct stat st;
 
 	fd = open_layer(path, &st, err);
-	if (fd < 0)
+	if (fd < 0 || vckpt_fault_point("store.layer.verify", NULL, err) < 0)
 		return -1;
 	if (st.st_size != bytes)
 		return vckpt_fail(err, VCKPT_EDAMAGED,

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "base/process.h"
 #include "store/layout.h"
@@ -218,7 +219,8 @@ static int put_record(const char *dir, const struct record *r, bool first, bool 
 	    file_of(dir, r->info.generation, "", path, err) < 0)
 		return -1;
 	if (vckpt_seal_write_json(aside, KIND, j, &why) == 0) {
-		if ((first ? link(aside, path) : rename(aside, path)) < 0)
+		if (vckpt_fault_point("store.lease.name", NULL, &why) == 0 &&
+		    (first ? link(aside, path) : rename(aside, path)) < 0)
 			vckpt_fail_errno(&why, "cannot create %s", path);
 		else
 			vckpt_sync_dir(dir, &why);

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/io.h"
 
 #define MAX_THREADS 64
@@ -99,7 +100,9 @@ static int append(struct vckpt_packer *p, const uint8_t header[VCKPT_BLOCK_HEADE
 
 	pthread_mutex_lock(&p->append);
 	ref->offset = p->offset;
-	rc = vckpt_write_full(p->fd, header, VCKPT_BLOCK_HEADER, p->path, err);
+	rc = vckpt_fault_point("store.pack.write", NULL, err);
+	if (rc == 0)
+		rc = vckpt_write_full(p->fd, header, VCKPT_BLOCK_HEADER, p->path, err);
 	if (rc == 0)
 		rc = vckpt_write_full(p->fd, bytes, ref->stored, p->path, err);
 	if (rc == 0) {
@@ -270,6 +273,8 @@ struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16]
 	pthread_cond_init(&p->room, NULL);
 	pthread_cond_init(&p->hurry, NULL);
 	p->digest = vckpt_digest_begin();
+	if (vckpt_fault_point("store.pack.create", NULL, err) < 0)
+		goto undo;
 	p->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (p->fd < 0) {
 		vckpt_fail_errno(err, "cannot create %s", path);
@@ -404,7 +409,7 @@ int vckpt_packer_finish(struct vckpt_packer *p, struct vckpt_store_file *out,
 		submit(p);
 	while (!vckpt_packer_wait(p, VCKPT_S))
 		;
-	if (vckpt_packer_failed(p, err) < 0)
+	if (vckpt_packer_failed(p, err) < 0 || vckpt_fault_point("store.pack.sync", NULL, err) < 0)
 		return -1;
 	if (fsync(p->fd) < 0)
 		return vckpt_fail_errno(err, "cannot sync %s", p->path);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "store/digest.h"
 
@@ -113,7 +114,11 @@ int vckpt_seal_write(const char *path, const char *kind, const char *body, size_
 	if (len > VCKPT_SEAL_MAX)
 		return vckpt_fail(err, VCKPT_EUSAGE, "%s would have %zu bytes; at most %zu can be",
 				  path, len, VCKPT_SEAL_MAX);
-	return vckpt_replace_file(path, text, len, 0600, err);
+	if (vckpt_fault_point("store.seal", kind, err) < 0 ||
+	    vckpt_replace_file(path, text, len, 0600, err) < 0)
+		return -1;
+	vckpt_fault_here("store.sealed", kind);
+	return 0;
 }
 
 int vckpt_seal_write_json(const char *path, const char *kind, json_t *body, struct vckpt_error *err)
@@ -132,7 +137,8 @@ int vckpt_seal_read(const char *path, const char *kind, char **body, size_t *bod
 	const char *inside;
 	size_t len, n;
 
-	if (vckpt_read_file(path, VCKPT_SEAL_MAX, &text, &len, err) < 0)
+	if (vckpt_fault_point("store.unseal", kind, err) < 0 ||
+	    vckpt_read_file(path, VCKPT_SEAL_MAX, &text, &len, err) < 0)
 		return -1;
 	if (vckpt_unseal(kind, text, len, &inside, &n, path, err) < 0)
 		return -1;

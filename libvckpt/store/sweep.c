@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "store/catalogue.h"
 #include "store/layout.h"
@@ -102,6 +103,8 @@ static int drop(const char *path, struct vckpt_swept *out, struct vckpt_error *e
 
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : vckpt_fail_errno(err, "cannot look at %s", path);
+	if (vckpt_fault_point("store.sweep.drop", NULL, err) < 0)
+		return -1;
 	if (unlink(path) < 0)
 		return vckpt_fail_errno(err, "cannot remove %s", path);
 	out->files++;

@@ -4,6 +4,7 @@
 
 #include "agent.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "tcp.h"
 
 #define KEEP_FAST       (1 * VCKPT_MS)
@@ -81,7 +82,9 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (!h->gate || !h->waiting)
 		return;
-	if (h->gate->ops->check)
+	if (vckpt_fault_point("agent.gate.check", NULL, &err) < 0)
+		got = -1;
+	else if (h->gate->ops->check)
 		got = h->gate->ops->check(h->gate->gate, &again, &err);
 	now = vckpt_now();
 	if (got > 0)
@@ -114,8 +117,10 @@ static int end(struct vckpt_hold *h, bool expired, struct vckpt_toll *toll, stru
 
 	if (!h->gate)
 		return 0;
+	vckpt_fault_here("agent.gate.release", NULL);
 	if (h->gate->ops->release)
 		rc = h->gate->ops->release(h->gate->gate, toll, err);
+	vckpt_fault_here("agent.gate.released", NULL);
 	vckpt_control_end(&a->control, expired);
 	event_del(h->step);
 	event_del(h->expiry);
@@ -248,15 +253,18 @@ void vckpt_hold_begin(struct vckpt_agent *a, const struct vckpt_agent_hold *m)
 		return;
 	}
 	vckpt_control_begin(&a->control, m, gate->ops->name, now);
+	vckpt_fault_here("agent.gate.noted", NULL);
 	/* Before anything is shut, so that no hold is ever without one who ends it. */
 	vckpt_keeper_wake(&a->control);
-	if (gate->ops->begin && gate->ops->begin(gate->gate, m, &err) < 0) {
+	if (vckpt_fault_point("agent.gate.begin", NULL, &err) < 0 ||
+	    (gate->ops->begin && gate->ops->begin(gate->gate, m, &err) < 0)) {
 		vckpt_control_end(&a->control, false);
 		refuse(a, m, now, &err);
 		return;
 	}
 	if (m->incarnation > atomic_load(&a->control.page->incarnation))
 		atomic_store(&a->control.page->incarnation, m->incarnation);
+	vckpt_fault_here("agent.gate.shut", NULL);
 	h->gate = gate;
 	h->seq = m->seq;
 	h->received = now;
@@ -316,6 +324,7 @@ static void take_over(struct vckpt_agent *a)
 	bool held = vckpt_control_active(&a->control) == VCKPT_ACTIVE_HELD;
 	const struct vckpt_gate *gate;
 
+	vckpt_fault_here("agent.takeover", NULL);
 	s->gate[sizeof(s->gate) - 1] = '\0';
 	gate = held && now < expiry ? gate_named(a, s->gate) : NULL;
 	for (unsigned i = 0; i < a->ngates; i++)

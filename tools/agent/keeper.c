@@ -21,6 +21,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "proc.h"
 
 /* The agent opens at expiry itself; only then is it our turn. */
@@ -45,7 +46,9 @@ static void watch(struct vckpt_control *c, struct vckpt_nl *nl, pid_t agent, int
 			return;
 		due = due > UINT64_MAX - GRACE ? UINT64_MAX : due + GRACE;
 		if (held && now >= due) {
+			vckpt_fault_here("agent.keeper.opens", NULL);
 			vckpt_control_expire(c, nl, word);
+			vckpt_fault_here("agent.keeper.opened", NULL);
 			continue;
 		}
 		left = held ? due - now : 0;

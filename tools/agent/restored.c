@@ -19,6 +19,7 @@
 #include "arp.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "marker.h"
 
 #define PROBES    2
@@ -297,6 +298,7 @@ void vckpt_restored(struct vckpt_agent *a, const struct vckpt_agent_restored *m)
 	r->incarnation = m->incarnation;
 	r->epoch = m->epoch;
 	r->began = vckpt_now();
+	vckpt_fault_here("agent.restored.stir", NULL);
 	if (stir(&m->seed) < 0)
 		note(r, "the kernel's randomness was not renewed", strerror(errno));
 	set_clock(r, m->wallclock);
@@ -308,6 +310,7 @@ void vckpt_restored(struct vckpt_agent *a, const struct vckpt_agent_restored *m)
 		finish(r, VCKPT_ESYSTEM, "no memory to serve RESTORED");
 		return;
 	}
+	vckpt_fault_here("agent.restored.probe", NULL);
 	open_wires(r);
 	if (r->nprobed == 0)
 		awake(r);

@@ -15,6 +15,7 @@
 #include "agent.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "base/process.h"
 #include "proc.h"
@@ -223,6 +224,9 @@ void vckpt_session_send(struct vckpt_session *s, uint16_t type, const struct vck
 
 	if (s->fd < 0 || !s->greeted)
 		return;
+	/* An error here is an answer that is lost. */
+	if (vckpt_fault_point("agent.answer", NULL, NULL) < 0)
+		return;
 	if (s->out.len > OUT_MAX || s->out.failed) {
 		vckpt_session_say(s, VCKPT_WARN, "session",
 				  "the host does not read: its answers are dropped");
@@ -350,24 +354,31 @@ static void dispatch(struct vckpt_session *s, const struct vckpt_frame *f, const
 	vckpt_speak_session(&s->agent->speak, false);
 	switch (f->type) {
 	case VCKPT_AGENT_HELLO:
+		vckpt_fault_here("agent.told.hello", NULL);
 		serve_hello(s, f, &m->hello);
 		break;
 	case VCKPT_AGENT_PREPARE:
+		vckpt_fault_here("agent.told.prepare", NULL);
 		serve_prepare(s, &m->ask);
 		break;
 	case VCKPT_AGENT_HOLD:
+		vckpt_fault_here("agent.told.hold", NULL);
 		serve_hold(s, &m->hold);
 		break;
 	case VCKPT_AGENT_RELEASE:
+		vckpt_fault_here("agent.told.release", NULL);
 		serve_release(s, &m->ask);
 		break;
 	case VCKPT_AGENT_RESTORED:
+		vckpt_fault_here("agent.told.restored", NULL);
 		vckpt_restored(s->agent, &m->restored);
 		break;
 	case VCKPT_AGENT_INQUIRE:
+		vckpt_fault_here("agent.told.inquire", NULL);
 		serve_inquire(s, &m->ask);
 		break;
 	case VCKPT_AGENT_LISTEN:
+		vckpt_fault_here("agent.told.listen", NULL);
 		vckpt_speak_listen(&s->agent->speak, &m->listen);
 		break;
 	}

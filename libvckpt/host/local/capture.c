@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "base/fault.h"
 #include "store/capture.h"
 #include "stream/stream.h"
 
@@ -135,7 +136,8 @@ static int on_device(void *arg, const struct vckpt_stream_state *state, struct v
 {
 	struct vckpt_stream *st = arg;
 
-	if (vckpt_capture_device(st->writer, "prologue", state->prologue, state->prologue_len,
+	if (vckpt_fault_point("host.capture.device", NULL, err) < 0 ||
+	    vckpt_capture_device(st->writer, "prologue", state->prologue, state->prologue_len,
 				 err) < 0)
 		return -1;
 	return vckpt_capture_device(st->writer, "devices", state->devices, state->devices_len, err);
@@ -273,6 +275,8 @@ static int read_all(struct vckpt_stream *st, struct vckpt_error *err)
 		if (n == 0)
 			return 0;
 		came = (size_t)n;
+		if (!st->lost && vckpt_fault_point("host.capture.read", NULL, &e) < 0)
+			lose(st, &e);
 		if (st->lost || atomic_load(&st->discard)) {
 			on_drained(st, (uint64_t)n);
 			continue;
@@ -319,6 +323,7 @@ static int complete(struct vckpt_stream *st, struct vckpt_error *err)
 		return -1;
 	}
 	/* QEMU's reason is better than ours when it gave up in the middle. */
+	vckpt_fault_here("host.capture.finish", NULL);
 	rc = st->engine->finish(cap, err);
 	st->read = true;
 	weigh(st);
@@ -349,7 +354,8 @@ static json_t *keep(struct vckpt_stream *st, struct vckpt_error *err)
 	}
 	if (vckpt_capture_finish(st->writer, &receipt, err) < 0)
 		return NULL;
-	if (vckpt_guest_disks_sum(st->g, on_summed, st, &receipt.disks, err) < 0) {
+	if (vckpt_fault_point("host.capture.kept", NULL, err) < 0 ||
+	    vckpt_guest_disks_sum(st->g, on_summed, st, &receipt.disks, err) < 0) {
 		vckpt_receipt_clear(&receipt);
 		return NULL;
 	}
@@ -390,8 +396,10 @@ int vckpt_stream_begin(struct vckpt_stream *st, uint64_t deadline, struct vckpt_
 
 	st->began_ns = vckpt_now();
 	st->told = 0; /* the first bytes are told at once */
-	if (st->engine->begin(st->cap, deadline, st->g->cancel, err) < 0)
+	if (vckpt_fault_point("host.capture.begin", NULL, err) < 0 ||
+	    st->engine->begin(st->cap, deadline, st->g->cancel, err) < 0)
 		return -1;
+	vckpt_fault_here("host.capture.begun", NULL);
 	rc = vckpt_thread_start(&st->reader, reader_main, st);
 	if (rc) {
 		errno = rc;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/fault.h"
 #include "hv/disks.h"
 #include "store/catalogue.h"
 #include "store/layer.h"
@@ -151,7 +152,9 @@ int vckpt_guest_disks_look(struct vckpt_guest *g, struct vckpt_error *err)
 
 int vckpt_guest_disks_make(struct vckpt_guest *g, struct vckpt_error *err)
 {
-	return g->disks ? make_overlays(g, err) : 0;
+	if (!g->disks)
+		return 0;
+	return make_overlays(g, err) < 0 ? -1 : vckpt_fault_point("host.disk.made", NULL, err);
 }
 
 int vckpt_guest_disk(struct vckpt_guest *g, const struct vckpt_host_request *req,
@@ -165,7 +168,8 @@ int vckpt_guest_disk(struct vckpt_guest *g, const struct vckpt_host_request *req
 	if (!g->disks)
 		return 0;
 	g->disks_cut = true; /* also if the call fails: then it is not known */
-	if (vckpt_disks_cut(g->dom, g->disks, err) < 0)
+	if (vckpt_disks_cut(g->dom, g->disks, err) < 0 ||
+	    vckpt_fault_point("host.disk.cut", NULL, err) < 0)
 		return vckpt_error_prefix(err, "guest %s", g->name);
 	return 0;
 }
@@ -275,7 +279,8 @@ void vckpt_guest_disks_merge(struct vckpt_guest *g)
 		json_array_foreach (g->disks, i, one)
 			used += (size_t)snprintf(e.overlays + used, sizeof(e.overlays) - used,
 						 "%s\n", text_of(one, "overlay"));
-		if (vckpt_disks_merge(g->dom, g->disks, vckpt_now() + MERGE_TIME, &err) < 0 ||
+		if (vckpt_fault_point("host.disk.merge", NULL, &err) < 0 ||
+		    vckpt_disks_merge(g->dom, g->disks, vckpt_now() + MERGE_TIME, &err) < 0 ||
 		    vckpt_overlays_drop(g->s->local, &e, &err) < 0)
 			vckpt_session_log(g, VCKPT_WARN, "a layer of its disks stays: %s",
 					  err.text);
@@ -407,7 +412,8 @@ void vckpt_guest_disks_settled(struct vckpt_guest *g)
 	if (!g->disks)
 		return;
 	g->entry.overlays[0] = '\0';
-	if (vckpt_disks_follow(g->dom, g->disks, &err) < 0 || sweep(g, &err) < 0 ||
+	if (vckpt_fault_point("host.disk.settle", NULL, &err) < 0 ||
+	    vckpt_disks_follow(g->dom, g->disks, &err) < 0 || sweep(g, &err) < 0 ||
 	    vckpt_disks_look(g->dom, &now, &err) < 0 ||
 	    vckpt_disks_shorten(g->dom, now, CHAIN_MOST, &err) < 0)
 		vckpt_session_log(g, VCKPT_WARN, "its disks' layers are not tidied up: %s",
@@ -451,5 +457,9 @@ int vckpt_guest_disks_restore(struct vckpt_guest *g, const json_t *record,
 
 int vckpt_guest_disks_follow(struct vckpt_guest *g, struct vckpt_error *err)
 {
-	return g->disks ? vckpt_disks_follow(g->dom, g->disks, err) : 0;
+	if (!g->disks)
+		return 0;
+	if (vckpt_fault_point("host.disk.follow", NULL, err) < 0)
+		return -1;
+	return vckpt_disks_follow(g->dom, g->disks, err);
 }

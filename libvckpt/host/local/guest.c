@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/process.h"
 
 /* How long a stop event of QEMU may come behind the call that caused it. */
@@ -62,9 +63,11 @@ void vckpt_guest_hang_up(struct vckpt_guest *g)
 int vckpt_guest_note(struct vckpt_guest *g, enum vckpt_stage stage, struct vckpt_error *err)
 {
 	g->entry.stage = stage;
-	if (vckpt_journal_write(g->s->local->journal, &g->entry, err) < 0)
+	if (vckpt_fault_point("host.journal.note", vckpt_stage_name(stage), err) < 0 ||
+	    vckpt_journal_write(g->s->local->journal, &g->entry, err) < 0)
 		return vckpt_error_prefix(err, "guest %s", g->name);
 	g->noted = true;
+	vckpt_fault_here("host.journal.noted", vckpt_stage_name(stage));
 	vckpt_session_log(g, VCKPT_DEBUG, "noted as %s", vckpt_stage_name(stage));
 	return 0;
 }
@@ -77,6 +80,7 @@ void vckpt_guest_unnote(struct vckpt_guest *g)
 	    vckpt_journal_remove(g->s->local->journal, g->entry.cluster, g->name, &err) < 0)
 		vckpt_session_log(g, VCKPT_ERROR, "%s", err.text);
 	g->noted = false;
+	vckpt_fault_here("host.journal.removed", NULL);
 }
 
 /* Can the domain be captured?  Fills in the journal entry, but does not write it. */
@@ -194,6 +198,8 @@ static int prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			return -1;
 		snprintf(g->entry.engine, sizeof(g->entry.engine), "%s",
 			 vckpt_stream_engine(g->stream)->name);
+		if (vckpt_fault_point("host.prepare.engine", NULL, err) < 0)
+			return -1;
 	}
 	json_object_set_new(out->detail, "engine", json_string(g->entry.engine));
 	json_object_set_new(out->detail, "runs_on",
@@ -313,7 +319,8 @@ int vckpt_guest_pause(struct vckpt_guest *g, const struct vckpt_host_request *re
 		return -1;
 	g->paused_at = vckpt_now();
 	g->paused = true; /* also if the call fails: then it is not known */
-	if (vckpt_domain_suspend(g->dom, err) < 0)
+	if (vckpt_domain_suspend(g->dom, err) < 0 ||
+	    vckpt_fault_point("host.pause.stands", NULL, err) < 0)
 		return vckpt_error_prefix(err, "guest %s", g->name);
 	take_times(g, out, 0);
 	return 0;
@@ -352,9 +359,11 @@ int vckpt_guest_run(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		return 0;
 	if (vckpt_stream_wait(g->stream, out->deadline, err) < 0)
 		return -1;
-	if (vckpt_domain_resume(g->dom, err) < 0)
+	if (vckpt_fault_point("host.run.resume", NULL, err) < 0 ||
+	    vckpt_domain_resume(g->dom, err) < 0)
 		return vckpt_error_prefix(err, "guest %s", g->name);
 	g->paused = false;
+	vckpt_fault_here("host.run.resumed", NULL);
 	take_times(g, out, EVENT_WAIT);
 	/* From here on a pause is an administrator's. */
 	return vckpt_guest_note(g, VCKPT_STAGE_RUNNING, err);
@@ -440,7 +449,8 @@ static int undo_pause(struct vckpt_guest *g, struct vckpt_error *err)
 		g->paused = false;
 		return 0;
 	}
-	if (vckpt_domain_resume(g->dom, err) < 0)
+	if (vckpt_fault_point("host.abort.resume", NULL, err) < 0 ||
+	    vckpt_domain_resume(g->dom, err) < 0)
 		return vckpt_error_prefix(err, "guest %s is still paused", g->name);
 	g->paused = false;
 	return 0;
@@ -506,6 +516,7 @@ int vckpt_guest_abort(struct vckpt_guest *g, struct vckpt_error *err)
 		undo_hold(g);
 	vckpt_stream_end(g->stream);
 	g->stream = NULL;
+	vckpt_fault_here("host.abort.drained", NULL);
 	if (undo_pause(g, err) < 0)
 		rc = -1;
 	if (undo_rebuild(g, rc ? NULL : err) < 0)

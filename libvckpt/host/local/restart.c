@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/fault.h"
 #include "store/image.h"
 #include "stream/stream.h"
 
@@ -130,6 +131,8 @@ static int feed_pages(struct feed *f, struct vckpt_error *err)
 		if (++f->pages % 1024)
 			continue;
 		tell_progress(f);
+		if (vckpt_fault_point("host.restore.pages", NULL, err) < 0)
+			return -1;
 		if (vckpt_guest_hurried(f->g))
 			return vckpt_fail(err, VCKPT_ECANCELED, "guest %s: restore given up",
 					  f->g->name);
@@ -202,6 +205,8 @@ static int rebuild(struct feed *f, struct vckpt_error *err)
 		return -1;
 	if (on_overlays)
 		xml = on_overlays;
+	if (vckpt_fault_point("host.restore.begin", NULL, err) < 0)
+		return -1;
 	g->rebuilding = true;
 	if (vckpt_rebuild_begin(l->hv, f->req->domain, xml, l->scratch, &f->rebuild, err) < 0) {
 		/* These say that nothing was begun. */
@@ -219,6 +224,7 @@ static int rebuild(struct feed *f, struct vckpt_error *err)
 		g->rebuilt = stands;
 		return -1;
 	}
+	vckpt_fault_here("host.restore.finish", NULL);
 	rc = vckpt_rebuild_finish(f->rebuild, &stands, err);
 	g->rebuilt = rc == 0 || stands;
 	return rc;
@@ -295,6 +301,8 @@ int vckpt_guest_restore(struct vckpt_guest *g, const struct vckpt_host_request *
 	vckpt_image_close(f.image);
 	free(f.given);
 	free(f.first);
+	if (rc == 0)
+		rc = vckpt_fault_point("host.restore.stands", NULL, err);
 	if (rc == 0)
 		rc = note_rebuilt(g, req, err);
 	if (rc < 0) {
@@ -405,8 +413,11 @@ int vckpt_guest_wake(struct vckpt_guest *g, const struct vckpt_host_request *req
 		greet_asleep(g, req, out->deadline, &e);
 	}
 	/* Whoever starts the domain after this incarnation has ended gets these disks. */
+	if (vckpt_fault_point("host.wake.greeted", NULL, err) < 0)
+		return vckpt_error_prefix(err, "guest %s", g->name);
 	if (vckpt_guest_disks_follow(g, err) < 0 || vckpt_domain_resume(g->dom, err) < 0)
 		return vckpt_error_prefix(err, "guest %s", g->name);
+	vckpt_fault_here("host.wake.resumed", NULL);
 	g->rebuilt = false; /* it runs: nothing to be undone by us */
 	vckpt_guest_unnote(g);
 	if (vckpt_domain_times(g->dom, asked, 0, &stop, &run, NULL) == 0 && run >= asked)
@@ -468,6 +479,7 @@ int vckpt_guest_destroy(struct vckpt_guest *g, const struct vckpt_host_request *
 	/* A reader must not wait for a QEMU that is about to go. */
 	if (vckpt_domain_destroy(g->dom, err) < 0)
 		return vckpt_error_prefix(err, "guest %s", g->name);
+	vckpt_fault_here("host.destroyed", NULL);
 	if (stuck)
 		vckpt_local_kick(g->s->local);
 	g->paused = g->rebuilt = g->rebuilding = g->asked = g->held = false;

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "base/fault.h"
+
 struct vckpt_event_item {
 	struct vckpt_event_item *next;
 	struct vckpt_host_event ev;
@@ -197,11 +199,13 @@ static void carry_out(struct vckpt_guest *g, const struct vckpt_host_request *re
 	snprintf(ev.guest, sizeof(ev.guest), "%s", g->name);
 	ev.began_ns = vckpt_now();
 	vckpt_session_log(g, VCKPT_DEBUG, "%s begins", vckpt_host_op_name(req->op));
-	if (perform(g, req, &out, &err) < 0) {
+	if (vckpt_fault_point("host.begin", vckpt_host_op_name(req->op), &err) < 0 ||
+	    perform(g, req, &out, &err) < 0) {
 		ev.code = (uint16_t)err.code;
 		ev.sys = err.sys;
 		snprintf(ev.text, sizeof(ev.text), "%s", err.text);
 	}
+	vckpt_fault_here("host.end", vckpt_host_op_name(req->op));
 	ev.ended_ns = vckpt_now();
 	if (out.detail) {
 		ev.detail.v = (uint8_t *)json_dumps(out.detail, JSON_COMPACT);
@@ -252,7 +256,8 @@ static void undo_all(struct vckpt_guest *g)
 {
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	uint64_t pause = 0;
-	bool undone = vckpt_guest_abort(g, &err) == 0;
+	bool undone = vckpt_fault_point("host.session.undo", NULL, &err) == 0 &&
+		      vckpt_guest_abort(g, &err) == 0;
 
 	tried(g, undone);
 	if (undone)

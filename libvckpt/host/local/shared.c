@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/io.h"
 #include "base/process.h"
 
@@ -218,8 +219,10 @@ struct patient {
 
 static int recover_entry(struct patient *p, struct vckpt_error *err)
 {
-	if (recover_one(p->s.local, &p->entry, err) < 0)
+	if (vckpt_fault_point("host.recover", vckpt_stage_name(p->entry.stage), err) < 0 ||
+	    recover_one(p->s.local, &p->entry, err) < 0)
 		return -1;
+	vckpt_fault_here("host.recovered", vckpt_stage_name(p->entry.stage));
 	if (unlink(p->file) < 0 && errno != ENOENT)
 		return vckpt_fail_errno(err, "cannot remove %s", p->file);
 	return 0;
