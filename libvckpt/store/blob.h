@@ -10,24 +10,27 @@
 
 #include "base/error.h"
 #include "store/catalogue.h"
+#include "store/crypt.h"
 
-#define VCKPT_BLOB_FORMAT 1
+#define VCKPT_BLOB_FORMAT 2 /* 1: it is not encrypted */
 #define VCKPT_BLOB_HEADER 48
 #define VCKPT_BLOB_MAP    "VCKPTMAP"
 #define VCKPT_BLOB_DEVICE "VCKPTDEV"
 #define VCKPT_BLOB_XML    "VCKPTXML"
 
-/* Makes the file `path` (which must not exist) from `data`, 0600, fsynced; *out is what it is.
- * On failure nothing is left behind. */
-int vckpt_blob_write(const char *path, const char *magic, const void *data, size_t len,
-		     struct vckpt_store_file *out, struct vckpt_error *err);
+/* Makes the file `path` (which must not exist) from `data`, 0600, fsynced, encrypted if there is a
+ * key; *out is what it is.  On failure nothing is left behind. */
+int vckpt_blob_write(const char *path, const char *magic, const struct vckpt_data_key *key,
+		     const void *data, size_t len, struct vckpt_store_file *out,
+		     struct vckpt_error *err);
 
-/* Reads, compares with what the catalogue says, checks, expands; *data is malloc'ed, one NUL
- * added, the caller frees it. */
+/* Reads, compares with what the catalogue says, checks, opens (it is encrypted exactly if there is
+ * a key), expands; *data is malloc'ed, one NUL added, the caller frees it. */
 int vckpt_blob_read(const char *path, const char *magic, const struct vckpt_store_file *want,
-		    char **data, size_t *len, struct vckpt_error *err);
+		    const struct vckpt_data_key *key, char **data, size_t *len,
+		    struct vckpt_error *err);
 
-/* The decoder alone. */
+/* The decoder alone, of a file that is not encrypted. */
 int vckpt_blob_decode(const void *file, size_t file_len, const char *magic, const char *path,
 		      char **data, size_t *len, struct vckpt_error *err);
 

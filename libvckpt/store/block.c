@@ -10,13 +10,14 @@
 #define BLOCK_MAGIC "VBLK"
 #define SIGNED_HEAD (VCKPT_BLOCK_HEADER - VCKPT_DIGEST_BYTES)
 
-void vckpt_pack_header(uint8_t out[VCKPT_PACK_HEADER], const uint8_t uuid[16], uint64_t epoch)
+void vckpt_pack_header(uint8_t out[VCKPT_PACK_HEADER], const uint8_t uuid[16], uint64_t epoch,
+		       bool sealed)
 {
 	struct vckpt_digest d;
 	uint8_t *p = out;
 
 	p = put_bytes(p, PACK_MAGIC, 8);
-	p = put_u16(p, VCKPT_PACK_FORMAT);
+	p = put_u16(p, sealed ? 2 : 1);
 	p = put_u16(p, 0);
 	p = put_u32(p, VCKPT_PAGE);
 	p = put_bytes(p, uuid, 16);
@@ -27,11 +28,12 @@ void vckpt_pack_header(uint8_t out[VCKPT_PACK_HEADER], const uint8_t uuid[16], u
 }
 
 int vckpt_pack_header_check(const uint8_t in[VCKPT_PACK_HEADER], const uint8_t uuid[16],
-			    uint64_t epoch, const char *path, struct vckpt_error *err)
+			    uint64_t epoch, const char *path, bool *sealed, struct vckpt_error *err)
 {
 	uint8_t want[VCKPT_PACK_HEADER];
 
-	vckpt_pack_header(want, uuid, epoch);
+	*sealed = (in[8] << 8 | in[9]) == 2;
+	vckpt_pack_header(want, uuid, epoch, *sealed);
 	if (memcmp(in, want, sizeof(want)) == 0)
 		return 0;
 	if (memcmp(in, want, 8) == 0 && (in[8] << 8 | in[9]) > VCKPT_PACK_FORMAT)
@@ -44,8 +46,9 @@ int vckpt_pack_header_check(const uint8_t in[VCKPT_PACK_HEADER], const uint8_t u
 }
 
 const void *vckpt_block_encode(struct vckpt_codec_work *w, enum vckpt_codec codec, int level,
-			       uint32_t number, const void *raw, unsigned pages, void *room,
-			       uint8_t header[VCKPT_BLOCK_HEADER], struct vckpt_block_ref *ref)
+			       const struct vckpt_data_key *key, uint32_t number, const void *raw,
+			       unsigned pages, void *room, uint8_t header[VCKPT_BLOCK_HEADER],
+			       struct vckpt_block_ref *ref)
 {
 	size_t n = (size_t)pages * VCKPT_PAGE;
 	size_t got = vckpt_codec_compress(w, codec, level, raw, n, room);
@@ -54,15 +57,21 @@ const void *vckpt_block_encode(struct vckpt_codec_work *w, enum vckpt_codec code
 
 	ref->codec = got ? (uint8_t)codec : VCKPT_CODEC_NONE;
 	ref->pages = (uint16_t)pages;
-	ref->stored = (uint32_t)(got ? got : n);
+	ref->sealed = key != NULL;
+	ref->stored = (uint32_t)((got ? got : n) + (key ? VCKPT_CRYPT_TAG : 0));
 	p = put_bytes(p, BLOCK_MAGIC, 4);
 	p = put_u8(p, ref->codec);
-	p = put_u8(p, 0);
+	p = put_u8(p, ref->sealed);
 	p = put_u16(p, ref->pages);
 	p = put_u32(p, number);
 	p = put_u32(p, (uint32_t)n);
 	p = put_u32(p, ref->stored);
 	p = put_u32(p, 0);
+	if (key) {
+		vckpt_crypt_seal(key, VCKPT_CRYPT_BLOCK, number, header, SIGNED_HEAD, bytes,
+				 ref->stored - VCKPT_CRYPT_TAG, room);
+		bytes = room;
+	}
 	vckpt_digest_of(&ref->digest, header, SIGNED_HEAD, bytes, ref->stored);
 	put_bytes(p, ref->digest.b, sizeof(ref->digest.b));
 	return bytes;
@@ -72,23 +81,57 @@ const char *vckpt_block_header(const uint8_t header[VCKPT_BLOCK_HEADER], uint32_
 			       struct vckpt_block_ref *ref)
 {
 	struct cursor c = {header, VCKPT_BLOCK_HEADER, false};
-	uint8_t zero8;
-	uint32_t raw, zero32;
+	uint32_t raw, zero32, plain;
+	uint8_t sealed;
 
 	if (memcmp(get_bytes(&c, 4), BLOCK_MAGIC, 4) != 0)
 		return "no block begins here";
 	ref->codec = get_u8(&c);
-	zero8 = get_u8(&c);
+	sealed = get_u8(&c);
 	ref->pages = get_u16(&c);
 	*number = get_u32(&c);
 	raw = get_u32(&c);
 	ref->stored = get_u32(&c);
 	zero32 = get_u32(&c);
 	memcpy(ref->digest.b, get_bytes(&c, VCKPT_DIGEST_BYTES), VCKPT_DIGEST_BYTES);
-	if (ref->pages < 1 || ref->pages > VCKPT_BLOCK_PAGES || ref->codec > VCKPT_CODEC_ZSTD ||
-	    zero8 || zero32 || raw != ref->pages * VCKPT_PAGE || ref->stored < 1 ||
-	    ref->stored > raw || (ref->codec == VCKPT_CODEC_NONE && ref->stored != raw))
+	ref->sealed = sealed == 1;
+	plain = ref->stored - (ref->sealed ? VCKPT_CRYPT_TAG : 0);
+	if (sealed > 1 || ref->stored <= (ref->sealed ? VCKPT_CRYPT_TAG : 0))
 		return "impossible block header";
+	if (ref->pages < 1 || ref->pages > VCKPT_BLOCK_PAGES || ref->codec > VCKPT_CODEC_ZSTD ||
+	    zero32 || raw != ref->pages * VCKPT_PAGE || plain > raw ||
+	    (ref->codec == VCKPT_CODEC_NONE && plain != raw))
+		return "impossible block header";
+	return NULL;
+}
+
+/* All but what is inside. */
+static const char *check_block(const uint8_t *block, size_t len, const struct vckpt_block_ref *want,
+			       uint32_t *number, struct vckpt_block_ref *is)
+{
+	struct vckpt_digest digest;
+	const char *why;
+
+	if (len < VCKPT_BLOCK_HEADER)
+		return "the block is cut short";
+	why = vckpt_block_header(block, number, is);
+	if (why)
+		return why;
+	if (want &&
+	    (is->codec != want->codec || is->pages != want->pages || is->stored != want->stored ||
+	     is->sealed != want->sealed || !vckpt_digest_equal(&is->digest, &want->digest)))
+		return "another block lies here than the map says";
+	if (len != VCKPT_BLOCK_HEADER + (size_t)is->stored)
+		return "the block is cut short";
+	vckpt_digest_of(&digest, block, SIGNED_HEAD, block + VCKPT_BLOCK_HEADER, is->stored);
+	return vckpt_digest_equal(&digest, &is->digest) ? NULL : "the checksum does not match";
+}
+
+static const char *expand(struct vckpt_codec_work *w, const struct vckpt_block_ref *is,
+			  const uint8_t *bytes, size_t n, void *raw)
+{
+	if (vckpt_codec_expand(w, is->codec, bytes, n, raw, (size_t)is->pages * VCKPT_PAGE) < 0)
+		return "the block does not expand";
 	return NULL;
 }
 
@@ -96,27 +139,33 @@ const char *vckpt_block_decode(struct vckpt_codec_work *w, const uint8_t *block,
 			       const struct vckpt_block_ref *want, void *raw)
 {
 	struct vckpt_block_ref is;
-	struct vckpt_digest digest;
-	const char *why;
 	uint32_t number;
+	const char *why = check_block(block, len, want, &number, &is);
 
-	if (len < VCKPT_BLOCK_HEADER)
-		return "the block is cut short";
-	why = vckpt_block_header(block, &number, &is);
 	if (why)
 		return why;
-	if (want && (is.codec != want->codec || is.pages != want->pages ||
-		     is.stored != want->stored || !vckpt_digest_equal(&is.digest, &want->digest)))
-		return "another block lies here than the map says";
-	if (len != VCKPT_BLOCK_HEADER + (size_t)is.stored)
-		return "the block is cut short";
-	vckpt_digest_of(&digest, block, SIGNED_HEAD, block + VCKPT_BLOCK_HEADER, is.stored);
-	if (!vckpt_digest_equal(&digest, &is.digest))
-		return "the checksum does not match";
-	if (vckpt_codec_expand(w, is.codec, block + VCKPT_BLOCK_HEADER, is.stored, raw,
-			       (size_t)is.pages * VCKPT_PAGE) < 0)
-		return "the block does not expand";
-	return NULL;
+	if (is.sealed)
+		return "the block is encrypted, and its pack is not";
+	return expand(w, &is, block + VCKPT_BLOCK_HEADER, is.stored, raw);
+}
+
+static const char *open_block(struct vckpt_codec_work *w, uint8_t *block, size_t len,
+			      const struct vckpt_block_ref *want, const struct vckpt_data_key *key,
+			      void *raw)
+{
+	uint8_t *bytes = block + VCKPT_BLOCK_HEADER;
+	struct vckpt_block_ref is;
+	uint32_t number;
+	const char *why = check_block(block, len, want, &number, &is);
+
+	if (why)
+		return why;
+	if (!is.sealed)
+		return "the block is not encrypted, and its pack is";
+	if (vckpt_crypt_open(key, VCKPT_CRYPT_BLOCK, number, block, SIGNED_HEAD, bytes, is.stored,
+			     bytes) < 0)
+		return "it was not encrypted with this capture's key, at this place";
+	return expand(w, &is, bytes, is.stored - VCKPT_CRYPT_TAG, raw);
 }
 
 int vckpt_pread_full(int fd, void *data, size_t len, uint64_t offset, const char *path,
@@ -143,15 +192,16 @@ int vckpt_pread_full(int fd, void *data, size_t len, uint64_t offset, const char
 }
 
 int vckpt_block_read(struct vckpt_codec_work *w, int fd, const char *path,
-		     const struct vckpt_block_ref *ref, uint8_t *room, void *raw,
-		     struct vckpt_error *err)
+		     const struct vckpt_block_ref *ref, const struct vckpt_data_key *key,
+		     uint8_t *room, void *raw, struct vckpt_error *err)
 {
 	size_t len = VCKPT_BLOCK_HEADER + (size_t)ref->stored;
 	const char *why;
 
 	if (vckpt_pread_full(fd, room, len, ref->offset, path, err) < 0)
 		return -1;
-	why = vckpt_block_decode(w, room, len, ref, raw);
+	why = key ? open_block(w, room, len, ref, key, raw)
+		  : vckpt_block_decode(w, room, len, ref, raw);
 	if (why)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is damaged: block at byte %llu: %s",
 				  path, (unsigned long long)ref->offset, why);

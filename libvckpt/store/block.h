@@ -7,18 +7,21 @@
 #ifndef VCKPT_STORE_BLOCK_H
 #define VCKPT_STORE_BLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 #include "store/codec.h"
+#include "store/crypt.h"
 #include "store/digest.h"
 
-#define VCKPT_PACK_FORMAT  1
+#define VCKPT_PACK_FORMAT  2 /* 1: its blocks are not encrypted */
 #define VCKPT_PACK_HEADER  64
 #define VCKPT_BLOCK_HEADER 40
 #define VCKPT_BLOCK_PAGES  64
 #define VCKPT_BLOCK_RAW    ((size_t)VCKPT_BLOCK_PAGES * VCKPT_PAGE)
+#define VCKPT_BLOCK_STORED (VCKPT_BLOCK_RAW + VCKPT_CRYPT_TAG) /* at most */
 
 /* Where a block lies and what it must be. */
 struct vckpt_block_ref {
@@ -27,34 +30,42 @@ struct vckpt_block_ref {
 	uint32_t stored; /* bytes after the header */
 	uint16_t pages;
 	uint8_t codec;
+	bool sealed;
 	struct vckpt_digest digest;
 };
 
-void vckpt_pack_header(uint8_t out[VCKPT_PACK_HEADER], const uint8_t uuid[16], uint64_t epoch);
+/* `sealed`: all of its blocks are encrypted, or none is. */
+void vckpt_pack_header(uint8_t out[VCKPT_PACK_HEADER], const uint8_t uuid[16], uint64_t epoch,
+		       bool sealed);
 int vckpt_pack_header_check(const uint8_t in[VCKPT_PACK_HEADER], const uint8_t uuid[16],
-			    uint64_t epoch, const char *path, struct vckpt_error *err);
+			    uint64_t epoch, const char *path, bool *sealed,
+			    struct vckpt_error *err);
 
-/* Compresses `pages` pages at `raw`.  Fills the header and all of *ref but pack and offset.
- * Returns the bytes to store after the header: `raw` itself or `room` (VCKPT_BLOCK_RAW bytes). */
+/* Compresses `pages` pages at `raw`, and encrypts them if there is a key.  Fills the header and all
+ * of *ref but pack and offset.  Returns the bytes to store after the header: `raw` itself or `room`
+ * (VCKPT_BLOCK_STORED bytes). */
 const void *vckpt_block_encode(struct vckpt_codec_work *w, enum vckpt_codec codec, int level,
-			       uint32_t number, const void *raw, unsigned pages, void *room,
-			       uint8_t header[VCKPT_BLOCK_HEADER], struct vckpt_block_ref *ref);
+			       const struct vckpt_data_key *key, uint32_t number, const void *raw,
+			       unsigned pages, void *room, uint8_t header[VCKPT_BLOCK_HEADER],
+			       struct vckpt_block_ref *ref);
 
-/* Takes a header apart; only *number and *ref's stored, pages, codec and digest are filled.
+/* Takes a header apart; only *number and *ref's stored, pages, codec, sealed and
+ * digest are filled.
  * NULL if it makes sense, else what is wrong with it. */
 const char *vckpt_block_header(const uint8_t header[VCKPT_BLOCK_HEADER], uint32_t *number,
 			       struct vckpt_block_ref *ref);
 
-/* Checks a whole block of `len` bytes against *want (if not NULL), checks its digest and expands
- * its pages to `raw`.  NULL if all is well, else what is wrong. */
+/* Checks a whole block of `len` bytes that is not encrypted against *want (if not NULL), checks its
+ * digest and expands its pages to `raw`.  NULL if all is well, else what is wrong. */
 const char *vckpt_block_decode(struct vckpt_codec_work *w, const uint8_t *block, size_t len,
 			       const struct vckpt_block_ref *want, void *raw);
 
-/* Reads block *ref through `fd`, checks and expands it.  `room`: VCKPT_BLOCK_HEADER +
- * VCKPT_BLOCK_RAW bytes of scratch.  May block.  Thread-safe (pread). */
+/* Reads block *ref through `fd`, checks, opens (with `key`, NULL if the pack is not encrypted) and
+ * expands it.  `room`: VCKPT_BLOCK_HEADER + VCKPT_BLOCK_STORED bytes of scratch.  May block.
+ * Thread-safe (pread). */
 int vckpt_block_read(struct vckpt_codec_work *w, int fd, const char *path,
-		     const struct vckpt_block_ref *ref, uint8_t *room, void *raw,
-		     struct vckpt_error *err);
+		     const struct vckpt_block_ref *ref, const struct vckpt_data_key *key,
+		     uint8_t *room, void *raw, struct vckpt_error *err);
 
 /* pread of exactly `len` bytes; a shorter file is VCKPT_EDAMAGED. */
 int vckpt_pread_full(int fd, void *data, size_t len, uint64_t offset, const char *path,

@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "store/blob.h"
 #include "store/bytes.h"
+#include "store/keys.h"
 #include "store/layout.h"
 #include "store/map.h"
 #include "store/packer.h"
@@ -27,7 +28,9 @@ struct vckpt_store_capture {
 	char cluster[VCKPT_NAME_SIZE];
 	uint64_t epoch;
 	char dir[PATH_MAX], pack_path[PATH_MAX], map_path[PATH_MAX], device_path[PATH_MAX],
-		xml_path[PATH_MAX];
+		xml_path[PATH_MAX], key_path[PATH_MAX];
+	struct vckpt_data_key *key; /* NULL: it is not encrypted */
+	char key_id[VCKPT_KEY_ID];
 	struct vckpt_map parent; /* empty without one */
 	struct vckpt_map map;    /* blocks and packs only at the end */
 	bool have_blocks;
@@ -52,6 +55,26 @@ static int keep(struct vckpt_store_capture *c, const struct vckpt_error *why,
 	return -1;
 }
 
+static int read_parent(struct vckpt_store_capture *c, uint64_t parent,
+		       const struct vckpt_receipt *r, struct vckpt_error *err)
+{
+	struct vckpt_data_key *key = NULL;
+	int rc = 0;
+
+	if (r->key[0])
+		rc = vckpt_data_key_load(c->store, c->cluster, parent, r->guest, &key, err);
+	if (rc == 0)
+		rc = vckpt_map_read(c->store, c->cluster, parent, r, key, &c->parent, err);
+	vckpt_data_key_free(key);
+	for (uint32_t i = 0; rc == 0 && c->key && i < c->parent.n_blocks; i++)
+		if (!c->parent.blocks[i].sealed)
+			rc = vckpt_fail(err, VCKPT_EREFUSED,
+					"epoch %" PRIu64 " of cluster %s is not encrypted, so no "
+					"encrypted one is built upon it: take a whole one",
+					parent, c->cluster);
+	return rc;
+}
+
 static int open_parent(struct vckpt_store_capture *c, const char *guest, uint64_t parent,
 		       struct vckpt_error *err)
 {
@@ -61,8 +84,7 @@ static int open_parent(struct vckpt_store_capture *c, const char *guest, uint64_
 		return -1;
 	for (size_t i = 0; i < e.n_guests; i++)
 		if (strcmp(e.guests[i].guest, guest) == 0)
-			return vckpt_map_read(c->store, c->cluster, parent, &e.guests[i],
-					      &c->parent, err);
+			return read_parent(c, parent, &e.guests[i], err);
 	return vckpt_fail(err, VCKPT_ENOTFOUND,
 			  "epoch %" PRIu64 " of cluster %s has no guest %s to build upon", parent,
 			  c->cluster, guest);
@@ -83,7 +105,8 @@ static int set_paths(struct vckpt_store_capture *c, const char *guest, struct vc
 	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "map", c->map_path, err) < 0 ||
 	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "device", c->device_path, err) <
 		    0 ||
-	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "xml", c->xml_path, err) < 0)
+	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "xml", c->xml_path, err) < 0 ||
+	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "key", c->key_path, err) < 0)
 		return -1;
 	if (stat(c->dir, &st) < 0)
 		return vckpt_fail(err, VCKPT_ENOTFOUND,
@@ -110,11 +133,11 @@ struct vckpt_store_capture *vckpt_capture_begin(const struct vckpt_store *store,
 						const struct vckpt_capture_options *o,
 						struct vckpt_error *err)
 {
-	const struct vckpt_packer_how how = {.codec = o->codec,
-					     .level = o->level,
-					     .threads = o->threads,
-					     .pool = o->pool,
-					     .pace = o->pace};
+	struct vckpt_packer_how how = {.codec = o->codec,
+				       .level = o->level,
+				       .threads = o->threads,
+				       .pool = o->pool,
+				       .pace = o->pace};
 	struct vckpt_store_capture *c;
 
 	if (check_options(o, epoch, err) < 0 ||
@@ -131,11 +154,16 @@ struct vckpt_store_capture *vckpt_capture_begin(const struct vckpt_store *store,
 	snprintf(c->cluster, sizeof(c->cluster), "%s", cluster);
 	snprintf(c->map.guest, sizeof(c->map.guest), "%s", guest);
 	if (set_paths(c, guest, err) == 0 &&
-	    (!o->parent || open_parent(c, guest, o->parent, err) == 0))
+	    vckpt_data_key_make(store, cluster, epoch, guest, &c->key, c->key_id, err) == 0 &&
+	    (!o->parent || open_parent(c, guest, o->parent, err) == 0)) {
+		how.key = c->key;
 		c->packer = vckpt_packer_start(c->pack_path, vckpt_store_uuid_bytes(store), epoch,
 					       &how, err);
+	}
 	if (c->packer)
 		return c;
+	if (c->key)
+		unlink(c->key_path);
 	vckpt_capture_free(c);
 	return NULL;
 }
@@ -431,8 +459,8 @@ static int write_device(struct vckpt_store_capture *c, struct vckpt_store_file *
 	if (!all)
 		return vckpt_fail_errno(err, "no memory for %s", c->device_path);
 	put_bytes(put_u32(all, c->device_parts), c->device, c->device_len);
-	return vckpt_blob_write(c->device_path, VCKPT_BLOB_DEVICE, all, 4 + c->device_len, out,
-				err);
+	return vckpt_blob_write(c->device_path, VCKPT_BLOB_DEVICE, c->key, all, 4 + c->device_len,
+				out, err);
 }
 
 static int write_files(struct vckpt_store_capture *c, struct vckpt_receipt *out,
@@ -443,13 +471,13 @@ static int write_files(struct vckpt_store_capture *c, struct vckpt_receipt *out,
 
 	if (vckpt_packer_finish(c->packer, &out->pack, err) < 0 || build_map(c, out, err) < 0 ||
 	    list_needs(&c->map, out, err) < 0 || vckpt_map_encode(&c->map, &map, &len, err) < 0 ||
-	    vckpt_blob_write(c->map_path, VCKPT_BLOB_MAP, map, len, &out->map, err) < 0)
+	    vckpt_blob_write(c->map_path, VCKPT_BLOB_MAP, c->key, map, len, &out->map, err) < 0)
 		return -1;
 	c->made[0] = true;
 	if (write_device(c, &out->device, err) < 0)
 		return -1;
 	c->made[1] = true;
-	if (vckpt_blob_write(c->xml_path, VCKPT_BLOB_XML, c->xml ? c->xml : "", c->xml_len,
+	if (vckpt_blob_write(c->xml_path, VCKPT_BLOB_XML, c->key, c->xml ? c->xml : "", c->xml_len,
 			     &out->xml, err) < 0)
 		return -1;
 	c->made[2] = true;
@@ -476,6 +504,7 @@ int vckpt_capture_finish(struct vckpt_store_capture *c, struct vckpt_receipt *re
 		return keep(c, &why, err);
 	}
 	snprintf(receipt->guest, sizeof(receipt->guest), "%s", c->map.guest);
+	memcpy(receipt->key, c->key_id, sizeof(receipt->key));
 	receipt->ram_bytes = c->map.first[c->map.n_ram] * VCKPT_PAGE;
 	receipt->bytes_in = c->bytes_in;
 	receipt->bytes_out = receipt->pack.bytes + receipt->map.bytes + receipt->device.bytes +
@@ -496,6 +525,8 @@ void vckpt_capture_abort(struct vckpt_store_capture *c)
 	vckpt_packer_free(c->packer);
 	c->packer = NULL;
 	unlink(c->pack_path);
+	if (c->key)
+		unlink(c->key_path);
 	vckpt_capture_free(c);
 }
 
@@ -504,6 +535,7 @@ void vckpt_capture_free(struct vckpt_store_capture *c)
 	if (!c)
 		return;
 	vckpt_packer_free(c->packer);
+	vckpt_data_key_free(c->key);
 	vckpt_map_clear(&c->parent);
 	vckpt_map_clear(&c->map);
 	free(c->device);

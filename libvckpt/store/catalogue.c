@@ -80,6 +80,22 @@ static int check_file(const struct vckpt_store *store, const struct vckpt_epoch 
 			  e->epoch, e->cluster, path, guest, f->bytes);
 }
 
+static int check_key(const struct vckpt_store *store, const struct vckpt_epoch *e,
+		     const char *guest, struct vckpt_error *err)
+{
+	char path[PATH_MAX];
+
+	if (vckpt_data_path(store, e->cluster, e->epoch, guest, "key", path, err) < 0)
+		return -1;
+	if (access(path, F_OK) == 0)
+		return 0;
+	return vckpt_fail(err, VCKPT_EREFUSED,
+			  "epoch %" PRIu64
+			  " of cluster %s is not committed: %s is gone, and nothing "
+			  "else opens the capture; take a new checkpoint",
+			  e->epoch, e->cluster, path);
+}
+
 static int check_files(const struct vckpt_store *store, const struct vckpt_epoch *e,
 		       struct vckpt_error *err)
 {
@@ -93,7 +109,8 @@ static int check_files(const struct vckpt_store *store, const struct vckpt_epoch
 		if (check_file(store, e, r->guest, "map", &r->map, err) < 0 ||
 		    check_file(store, e, r->guest, "device", &r->device, err) < 0 ||
 		    check_file(store, e, r->guest, "xml", &r->xml, err) < 0 ||
-		    check_file(store, e, r->guest, "pack", &r->pack, err) < 0)
+		    check_file(store, e, r->guest, "pack", &r->pack, err) < 0 ||
+		    (r->key[0] && check_key(store, e, r->guest, err) < 0))
 			return -1;
 	}
 	return 0;
@@ -128,6 +145,16 @@ static int check_token(const struct vckpt_lease *lease, const struct vckpt_epoch
 	return 0;
 }
 
+/* A vckpt that does not know of keys must not sweep them: it cannot read the entry, so it does not.
+ */
+static bool any_sealed(const struct vckpt_epoch *e)
+{
+	for (size_t i = 0; i < e->n_guests; i++)
+		if (e->guests[i].key[0])
+			return true;
+	return false;
+}
+
 int vckpt_catalogue_commit(const struct vckpt_lease *lease, const struct vckpt_epoch *e,
 			   struct vckpt_error *err)
 {
@@ -144,7 +171,8 @@ int vckpt_catalogue_commit(const struct vckpt_lease *lease, const struct vckpt_e
 	if (!j || vckpt_entry_path(store, e->cluster, e->epoch, path, err) < 0 ||
 	    check_files(store, e, err) < 0 || check_token(lease, e, err) < 0)
 		return -1;
-	return vckpt_seal_write_json(path, KIND, j, err);
+	return any_sealed(e) ? vckpt_seal_write_newer(path, KIND, j, err)
+			     : vckpt_seal_write_json(path, KIND, j, err);
 }
 
 int vckpt_catalogue_list(const struct vckpt_store *store, const char *cluster, uint64_t **epochs,

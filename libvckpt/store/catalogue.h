@@ -33,6 +33,7 @@ struct vckpt_receipt {
 	uint64_t bytes_out;       /* of all four files */
 	char **needs;             /* packs that hold its pages: "000001/n1.pack" */
 	size_t n_needs;
+	char key[17];  /* it is encrypted; with this key, at first (store/keys.h) */
 	json_t *disks; /* layers outside of the store that the image needs (store/layer.h), a
 			  reference; NULL: none */
 };

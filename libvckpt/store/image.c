@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "store/blob.h"
 #include "store/bytes.h"
+#include "store/keys.h"
 #include "store/layout.h"
 #include "store/map.h"
 #include "store/readahead.h"
@@ -26,6 +27,7 @@ struct vckpt_image {
 	const struct vckpt_receipt *receipt;
 	struct vckpt_map map;
 	struct vckpt_pack_file *packs;
+	struct vckpt_data_key *key; /* of map, device state and definition; NULL: not encrypted */
 	char *xml, *device;
 	size_t xml_len, device_len;
 
@@ -46,6 +48,18 @@ struct vckpt_image {
 	unsigned victim;
 };
 
+/* NNNNNN/GUEST.pack has its key beside it. */
+static int load_key(struct vckpt_image *img, const char *pack, struct vckpt_pack_file *f,
+		    struct vckpt_error *err)
+{
+	const char *name = strchr(pack, '/') + 1;
+	char guest[VCKPT_NAME_SIZE];
+
+	snprintf(guest, sizeof(guest), "%.*s", (int)(strlen(name) - strlen(".pack")), name);
+	return vckpt_data_key_load(img->store, img->cluster, vckpt_pack_epoch(pack), guest, &f->key,
+				   err);
+}
+
 static int open_pack(struct vckpt_image *img, uint32_t i, struct vckpt_error *err)
 {
 	const struct vckpt_pack_ref *p = &img->map.packs[i];
@@ -53,6 +67,7 @@ static int open_pack(struct vckpt_image *img, uint32_t i, struct vckpt_error *er
 	uint8_t header[VCKPT_PACK_HEADER];
 	char path[PATH_MAX];
 	struct stat st;
+	bool sealed;
 
 	if (vckpt_pack_path(img->store, img->cluster, p->name, path, err) < 0)
 		return -1;
@@ -68,8 +83,15 @@ static int open_pack(struct vckpt_image *img, uint32_t i, struct vckpt_error *er
 				  (long long)st.st_size, p->bytes);
 	if (vckpt_pread_full(f->fd, header, sizeof(header), 0, path, err) < 0)
 		return -1;
-	return vckpt_pack_header_check(header, vckpt_store_uuid_bytes(img->store),
-				       vckpt_pack_epoch(p->name), path, err);
+	if (vckpt_pack_header_check(header, vckpt_store_uuid_bytes(img->store),
+				    vckpt_pack_epoch(p->name), path, &sealed, err) < 0)
+		return -1;
+	if (i == 0 && sealed != (img->key != NULL))
+		return vckpt_fail(err, VCKPT_EDAMAGED,
+				  "%s is damaged: the catalogue says something else of its "
+				  "encryption",
+				  path);
+	return sealed ? load_key(img, p->name, f, err) : 0;
 }
 
 static int open_packs(struct vckpt_image *img, struct vckpt_error *err)
@@ -112,13 +134,15 @@ static int open_files(struct vckpt_image *img, struct vckpt_error *err)
 	char path[PATH_MAX];
 	const char *guest = img->receipt->guest;
 
-	if (vckpt_map_read(img->store, img->cluster, img->epoch, img->receipt, &img->map, err) <
-		    0 ||
+	if ((img->receipt->key[0] && vckpt_data_key_load(img->store, img->cluster, img->epoch,
+							 guest, &img->key, err) < 0) ||
+	    vckpt_map_read(img->store, img->cluster, img->epoch, img->receipt, img->key, &img->map,
+			   err) < 0 ||
 	    vckpt_data_path(img->store, img->cluster, img->epoch, guest, "xml", path, err) < 0 ||
-	    vckpt_blob_read(path, VCKPT_BLOB_XML, &img->receipt->xml, &img->xml, &img->xml_len,
-			    err) < 0 ||
+	    vckpt_blob_read(path, VCKPT_BLOB_XML, &img->receipt->xml, img->key, &img->xml,
+			    &img->xml_len, err) < 0 ||
 	    vckpt_data_path(img->store, img->cluster, img->epoch, guest, "device", path, err) < 0 ||
-	    vckpt_blob_read(path, VCKPT_BLOB_DEVICE, &img->receipt->device, &img->device,
+	    vckpt_blob_read(path, VCKPT_BLOB_DEVICE, &img->receipt->device, img->key, &img->device,
 			    &img->device_len, err) < 0)
 		return -1;
 	if (walk_device(img, NULL, NULL, NULL) < 0)
@@ -180,10 +204,12 @@ void vckpt_image_close(struct vckpt_image *img)
 	for (uint32_t i = 0; img->packs && i < img->map.n_packs; i++) {
 		vckpt_close_fd(&img->packs[i].fd);
 		free(img->packs[i].path);
+		vckpt_data_key_free(img->packs[i].key);
 	}
 	for (int i = 0; i < CACHED; i++)
 		free(img->cache[i]);
 	vckpt_codec_work_clear(&img->work);
+	vckpt_data_key_free(img->key);
 	free(img->room);
 	free(img->packs);
 	free(img->pages_of);
@@ -319,7 +345,7 @@ int vckpt_image_next(struct vckpt_image *img, uint32_t *block, uint64_t *page, c
 static int scratch(struct vckpt_image *img, struct vckpt_error *err)
 {
 	if (!img->room)
-		img->room = malloc(VCKPT_BLOCK_HEADER + VCKPT_BLOCK_RAW);
+		img->room = malloc(VCKPT_BLOCK_HEADER + VCKPT_BLOCK_STORED);
 	for (int i = 0; i < CACHED; i++)
 		if (!img->cache[i])
 			img->cache[i] = malloc(VCKPT_BLOCK_RAW);
@@ -342,7 +368,7 @@ static const uint8_t *cached_block(struct vckpt_image *img, uint32_t b, struct v
 	v = img->victim++ % CACHED;
 	img->cached[v] = 0;
 	if (vckpt_block_read(&img->work, img->packs[ref->pack].fd, img->packs[ref->pack].path, ref,
-			     img->room, img->cache[v], err) < 0) {
+			     img->packs[ref->pack].key, img->room, img->cache[v], err) < 0) {
 		blame(img, err);
 		return NULL;
 	}
@@ -423,7 +449,8 @@ static int verify_block(struct vckpt_image *img, struct vckpt_block_ref *ref,
 	if (was && vckpt_digest_equal(&was->digest, &ref->digest) && was->stored == ref->stored)
 		return 0;
 	img->cached[0] = 0;
-	return vckpt_block_read(&img->work, f->fd, f->path, ref, img->room, img->cache[0], err);
+	return vckpt_block_read(&img->work, f->fd, f->path, ref, f->key, img->room, img->cache[0],
+				err);
 }
 
 /* Everything in our own pack, also blocks all of whose pages were given again later. */

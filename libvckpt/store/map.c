@@ -96,7 +96,7 @@ static uint8_t *put_block(uint8_t *p, const struct vckpt_block_ref *b)
 	p = put_u32(p, b->stored);
 	p = put_u16(p, b->pages);
 	p = put_u8(p, b->codec);
-	p = put_u8(p, 0);
+	p = put_u8(p, b->sealed);
 	p = put_u32(p, 0);
 	return put_bytes(p, b->digest.b, sizeof(b->digest.b));
 }
@@ -212,6 +212,7 @@ static const char *decode_blocks(struct cursor *c, struct vckpt_map *m, uint32_t
 	for (uint32_t i = 0; i < n; i++) {
 		struct vckpt_block_ref *b = &m->blocks[i];
 		const uint8_t *d;
+		uint8_t sealed;
 		uint64_t end;
 
 		b->pack = get_u32(c);
@@ -219,12 +220,15 @@ static const char *decode_blocks(struct cursor *c, struct vckpt_map *m, uint32_t
 		b->stored = get_u32(c);
 		b->pages = get_u16(c);
 		b->codec = get_u8(c);
-		if (get_u8(c) != 0 || get_u32(c) != 0)
+		sealed = get_u8(c);
+		b->sealed = sealed == 1;
+		if (sealed > 1 || get_u32(c) != 0)
 			return "an impossible block";
 		d = get_bytes(c, VCKPT_DIGEST_BYTES);
 		if (!d || b->pack >= m->n_packs || b->pack > packs_seen ||
 		    b->codec > VCKPT_CODEC_ZSTD || b->pages < 1 || b->pages > VCKPT_BLOCK_PAGES ||
-		    b->stored < 1 || b->stored > (size_t)b->pages * VCKPT_PAGE ||
+		    b->stored < 1 ||
+		    b->stored > (size_t)b->pages * VCKPT_PAGE + (b->sealed ? VCKPT_CRYPT_TAG : 0) ||
 		    b->offset < VCKPT_PACK_HEADER)
 			return "an impossible block";
 		if (__builtin_add_overflow(b->offset, VCKPT_BLOCK_HEADER + (uint64_t)b->stored,
@@ -292,15 +296,15 @@ int vckpt_map_decode(const void *data, size_t len, const char *path, struct vckp
 }
 
 int vckpt_map_read(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
-		   const struct vckpt_receipt *receipt, struct vckpt_map *m,
-		   struct vckpt_error *err)
+		   const struct vckpt_receipt *receipt, const struct vckpt_data_key *key,
+		   struct vckpt_map *m, struct vckpt_error *err)
 {
 	char path[PATH_MAX], own[VCKPT_PACK_NAME];
 	vckpt_autofree char *data = NULL;
 	size_t len;
 
 	if (vckpt_data_path(store, cluster, epoch, receipt->guest, "map", path, err) < 0 ||
-	    vckpt_blob_read(path, VCKPT_BLOB_MAP, &receipt->map, &data, &len, err) < 0 ||
+	    vckpt_blob_read(path, VCKPT_BLOB_MAP, &receipt->map, key, &data, &len, err) < 0 ||
 	    vckpt_map_decode(data, len, path, m, err) < 0)
 		return -1;
 	vckpt_pack_name(epoch, receipt->guest, own);

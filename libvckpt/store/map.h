@@ -73,11 +73,11 @@ int vckpt_map_encode(const struct vckpt_map *m, uint8_t **data, size_t *len,
 int vckpt_map_decode(const void *data, size_t len, const char *path, struct vckpt_map *m,
 		     struct vckpt_error *err);
 
-/* Reads and decodes the map of a guest as the receipt names it. */
+/* Reads and decodes the map of a guest as the receipt names it; `key` is that of the capture. */
 struct vckpt_receipt;
 int vckpt_map_read(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
-		   const struct vckpt_receipt *receipt, struct vckpt_map *m,
-		   struct vckpt_error *err);
+		   const struct vckpt_receipt *receipt, const struct vckpt_data_key *key,
+		   struct vckpt_map *m, struct vckpt_error *err);
 
 /* Which RAM block entry `i` belongs to. */
 static inline uint32_t vckpt_map_ram_of(const struct vckpt_map *m, uint64_t i)

@@ -39,6 +39,7 @@ struct vckpt_packer {
 	int fd;
 	enum vckpt_codec codec;
 	int level;
+	const struct vckpt_data_key *key;
 
 	struct buffer *current; /* being filled */
 	uint32_t n_blocks;
@@ -129,8 +130,8 @@ static uint64_t pack(struct vckpt_packer *p, struct worker *w, struct buffer *b)
 
 	if (atomic_load(&p->failed))
 		return 0;
-	bytes = vckpt_block_encode(&w->work, p->codec, p->level, b->number, b->raw, b->pages,
-				   w->room, header, &ref);
+	bytes = vckpt_block_encode(&w->work, p->codec, p->level, p->key, b->number, b->raw,
+				   b->pages, w->room, header, &ref);
 	if (append(p, header, bytes, &ref, &why) < 0) {
 		keep_error(p, &why);
 		return 0;
@@ -238,7 +239,7 @@ static int start_threads(struct vckpt_packer *p, unsigned threads, struct vckpt_
 			return -1;
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		p->workers[i].p = p;
-		p->workers[i].room = malloc(VCKPT_BLOCK_RAW);
+		p->workers[i].room = malloc(VCKPT_BLOCK_STORED);
 		if (!p->workers[i].room)
 			return vckpt_fail_errno(err, "no memory for %s", p->path);
 	}
@@ -264,6 +265,7 @@ struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16]
 	snprintf(p->path, sizeof(p->path), "%s", path);
 	p->codec = how->codec;
 	p->level = how->level ? how->level : 1;
+	p->key = how->key;
 	p->pool = how->threads ? how->pool : NULL;
 	p->pace = how->threads ? how->pace : NULL;
 	p->last = &p->first;
@@ -280,7 +282,7 @@ struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16]
 		vckpt_fail_errno(err, "cannot create %s", path);
 		goto undo;
 	}
-	vckpt_pack_header(header, uuid, epoch);
+	vckpt_pack_header(header, uuid, epoch, how->key != NULL);
 	if (!p->digest) {
 		vckpt_fail_errno(err, "no memory for %s", path);
 		goto undo_file;

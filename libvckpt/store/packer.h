@@ -25,6 +25,7 @@ struct vckpt_packer_how {
 	unsigned threads;
 	struct vckpt_pool *pool; /* for more buffers than a few; NULL: none */
 	struct vckpt_pace *pace; /* of threads, while page() need not wait for them; NULL: none */
+	const struct vckpt_data_key *key; /* blocks are encrypted; outlives the packer; NULL: no */
 };
 
 /* Makes the file `path`, which must not exist. */

@@ -45,7 +45,7 @@ static void load(struct vckpt_readahead *r, struct reader *by, uint32_t i, struc
 	const struct vckpt_pack_file *p = &r->packs[b->pack];
 
 	s->error.code = VCKPT_OK;
-	vckpt_block_read(&by->work, p->fd, p->path, b, by->room, s->raw, &s->error);
+	vckpt_block_read(&by->work, p->fd, p->path, b, p->key, by->room, s->raw, &s->error);
 }
 
 static void *reader_main(void *arg)
@@ -87,7 +87,7 @@ static int allocate(struct vckpt_readahead *r, unsigned threads)
 	}
 	for (unsigned i = 0; i < r->n_readers; i++) {
 		r->readers[i].r = r;
-		r->readers[i].room = malloc(VCKPT_BLOCK_HEADER + VCKPT_BLOCK_RAW);
+		r->readers[i].room = malloc(VCKPT_BLOCK_HEADER + VCKPT_BLOCK_STORED);
 		if (!r->readers[i].room)
 			return -1;
 	}

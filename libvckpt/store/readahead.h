@@ -14,6 +14,7 @@
 struct vckpt_pack_file {
 	int fd;
 	char *path;
+	struct vckpt_data_key *key; /* NULL: it is not encrypted */
 };
 
 struct vckpt_readahead;

@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "store/catalogue.h"
+#include "store/crypt.h"
 #include "store/layer.h"
 #include "store/layout.h"
 #include "store/seal.h"
@@ -31,14 +32,15 @@ json_t *vckpt_receipt_to_json(const struct vckpt_receipt *r, struct vckpt_error 
 
 	for (size_t i = 0; i < r->n_needs; i++)
 		json_array_append_new(needs, json_string(r->needs[i]));
-	j = json_pack("{s:s, s:{s:o,s:o,s:o,s:o}, s:I, s:{s:I,s:I,s:I,s:I}, s:I, s:I, s:O, s:O*}",
-		      "guest", r->guest, "files", "map", file_json(&r->map), "device",
-		      file_json(&r->device), "xml", file_json(&r->xml), "pack", file_json(&r->pack),
-		      "ram_bytes", (json_int_t)r->ram_bytes, "pages", "stored",
-		      (json_int_t)r->pages_stored, "zero", (json_int_t)r->pages_zero, "inherited",
-		      (json_int_t)r->pages_inherited, "absent", (json_int_t)r->pages_absent,
-		      "bytes_in", (json_int_t)r->bytes_in, "bytes_out", (json_int_t)r->bytes_out,
-		      "needs", needs, "disks", r->disks);
+	j = json_pack(
+		"{s:s, s:{s:o,s:o,s:o,s:o}, s:I, s:{s:I,s:I,s:I,s:I}, s:I, s:I, s:O, s:O*, s:s*}",
+		"guest", r->guest, "files", "map", file_json(&r->map), "device",
+		file_json(&r->device), "xml", file_json(&r->xml), "pack", file_json(&r->pack),
+		"ram_bytes", (json_int_t)r->ram_bytes, "pages", "stored",
+		(json_int_t)r->pages_stored, "zero", (json_int_t)r->pages_zero, "inherited",
+		(json_int_t)r->pages_inherited, "absent", (json_int_t)r->pages_absent, "bytes_in",
+		(json_int_t)r->bytes_in, "bytes_out", (json_int_t)r->bytes_out, "needs", needs,
+		"disks", r->disks, "key", r->key[0] ? r->key : NULL);
 	if (!j)
 		vckpt_fail(err, VCKPT_EFAIL, "cannot put the receipt of guest %s into JSON",
 			   r->guest);
@@ -85,26 +87,27 @@ static int fill(json_t *j, struct vckpt_receipt *r, json_error_t *why)
 {
 	json_t *map, *device, *xml, *pack, *needs, *disks = NULL;
 	json_int_t v[7];
-	const char *guest;
+	const char *guest, *key = "";
 
-	if (json_unpack_ex(
-		    j, why, JSON_STRICT,
-		    "{s:s, s:{s:o,s:o,s:o,s:o!}, s:I, s:{s:I,s:I,s:I,s:I!}, s:I, s:I, s:o, s?o}",
-		    "guest", &guest, "files", "map", &map, "device", &device, "xml", &xml, "pack",
-		    &pack, "ram_bytes", &v[0], "pages", "stored", &v[1], "zero", &v[2], "inherited",
-		    &v[3], "absent", &v[4], "bytes_in", &v[5], "bytes_out", &v[6], "needs", &needs,
-		    "disks", &disks) < 0)
+	if (json_unpack_ex(j, why, JSON_STRICT,
+			   "{s:s, s:{s:o,s:o,s:o,s:o!}, s:I, s:{s:I,s:I,s:I,s:I!}, s:I, s:I, s:o, "
+			   "s?o, s?s}",
+			   "guest", &guest, "files", "map", &map, "device", &device, "xml", &xml,
+			   "pack", &pack, "ram_bytes", &v[0], "pages", "stored", &v[1], "zero",
+			   &v[2], "inherited", &v[3], "absent", &v[4], "bytes_in", &v[5],
+			   "bytes_out", &v[6], "needs", &needs, "disks", &disks, "key", &key) < 0)
 		return -1;
 	snprintf(why->text, sizeof(why->text), "impossible value");
 	if (vckpt_store_check_name("guest", guest, NULL) < 0 || get_file(map, &r->map) < 0 ||
 	    get_file(device, &r->device) < 0 || get_file(xml, &r->xml) < 0 ||
 	    get_file(pack, &r->pack) < 0 || get_needs(needs, r) < 0 ||
-	    (disks && vckpt_layers_check(disks) < 0))
+	    (disks && vckpt_layers_check(disks) < 0) || (*key && !vckpt_key_id_valid(key)))
 		return -1;
 	for (int i = 0; i < 7; i++)
 		if (v[i] < 0)
 			return -1;
 	snprintf(r->guest, sizeof(r->guest), "%s", guest);
+	snprintf(r->key, sizeof(r->key), "%s", key);
 	r->disks = json_incref(disks);
 	r->ram_bytes = (uint64_t)v[0];
 	r->pages_stored = (uint64_t)v[1];

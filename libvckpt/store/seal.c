@@ -12,15 +12,17 @@
 #define SUFFIX "}\n"
 
 /* The kind is hashed with the body, so that one sort of file cannot stand in for another. */
-static void seal_digest(struct vckpt_digest *d, const char *kind, const char *body, size_t len)
+static void seal_digest(struct vckpt_digest *d, const char *kind, unsigned format, const char *body,
+			size_t len)
 {
 	char head[64];
-	int n = snprintf(head, sizeof(head), "%s %u\n", kind, VCKPT_SEAL_FORMAT);
+	int n = snprintf(head, sizeof(head), "%s %u\n", kind, format);
 
 	vckpt_digest_of(d, head, (size_t)n, body, len);
 }
 
-char *vckpt_seal(const char *kind, const char *body, size_t body_len, size_t *len)
+static char *seal_as(const char *kind, unsigned format, const char *body, size_t body_len,
+		     size_t *len)
 {
 	char hex[VCKPT_DIGEST_TEXT];
 	char head[160];
@@ -28,11 +30,11 @@ char *vckpt_seal(const char *kind, const char *body, size_t body_len, size_t *le
 	char *text;
 	int n;
 
-	seal_digest(&d, kind, body, body_len);
+	seal_digest(&d, kind, format, body, body_len);
 	vckpt_digest_text(&d, hex);
 	n = snprintf(head, sizeof(head),
-		     "{\"vckpt\":\"%s\",\"format\":%u,\"digest\":\"%s\",\"body\":", kind,
-		     VCKPT_SEAL_FORMAT, hex);
+		     "{\"vckpt\":\"%s\",\"format\":%u,\"digest\":\"%s\",\"body\":", kind, format,
+		     hex);
 	*len = (size_t)n + body_len + strlen(SUFFIX);
 	text = malloc(*len + 1);
 	if (!text)
@@ -41,6 +43,16 @@ char *vckpt_seal(const char *kind, const char *body, size_t body_len, size_t *le
 	memcpy(text + n, body, body_len);
 	memcpy(text + n + body_len, SUFFIX, sizeof(SUFFIX));
 	return text;
+}
+
+char *vckpt_seal(const char *kind, const char *body, size_t body_len, size_t *len)
+{
+	return seal_as(kind, VCKPT_SEAL_FORMAT, body, body_len, len);
+}
+
+static unsigned highest(const char *kind)
+{
+	return strcmp(kind, "epoch") == 0 ? VCKPT_SEAL_NEWER : VCKPT_SEAL_FORMAT;
 }
 
 /* Steps over `word`, or goes bad. */
@@ -80,12 +92,12 @@ int vckpt_unseal(const char *kind, const char *text, size_t len, const char **bo
 	if (!p)
 		return vckpt_fail(err, VCKPT_EDAMAGED,
 				  "%s is damaged: it does not begin as a %s file does", path, kind);
-	if (format > VCKPT_SEAL_FORMAT)
+	if (format > highest(kind))
 		return vckpt_fail(
 			err, VCKPT_EREFUSED,
 			"%s has format %lu and this vckpt reads formats up to %u: use the "
 			"newer vckpt that wrote it",
-			path, format, VCKPT_SEAL_FORMAT);
+			path, format, highest(kind));
 	p = expect(p, end, ",\"digest\":\"");
 	if (!p || end - p < 32 || vckpt_digest_parse(p, &said) < 0)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is damaged: its checksum is missing",
@@ -95,20 +107,20 @@ int vckpt_unseal(const char *kind, const char *text, size_t len, const char **bo
 		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is damaged: it is cut short", path);
 	*body = p;
 	*body_len = (size_t)(end - 2 - p);
-	seal_digest(&is, kind, *body, *body_len);
+	seal_digest(&is, kind, (unsigned)format, *body, *body_len);
 	if (!vckpt_digest_equal(&said, &is))
 		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is damaged: its checksum does not match",
 				  path);
 	return 0;
 }
 
-int vckpt_seal_write(const char *path, const char *kind, const char *body, size_t body_len,
-		     struct vckpt_error *err)
+static int write_as(const char *path, const char *kind, unsigned format, const char *body,
+		    size_t body_len, struct vckpt_error *err)
 {
 	vckpt_autofree char *text = NULL;
 	size_t len;
 
-	text = vckpt_seal(kind, body, body_len, &len);
+	text = seal_as(kind, format, body, body_len, &len);
 	if (!text)
 		return vckpt_fail_errno(err, "no memory for %s", path);
 	if (len > VCKPT_SEAL_MAX)
@@ -121,13 +133,31 @@ int vckpt_seal_write(const char *path, const char *kind, const char *body, size_
 	return 0;
 }
 
-int vckpt_seal_write_json(const char *path, const char *kind, json_t *body, struct vckpt_error *err)
+int vckpt_seal_write(const char *path, const char *kind, const char *body, size_t body_len,
+		     struct vckpt_error *err)
+{
+	return write_as(path, kind, VCKPT_SEAL_FORMAT, body, body_len, err);
+}
+
+static int write_json_as(const char *path, const char *kind, unsigned format, json_t *body,
+			 struct vckpt_error *err)
 {
 	vckpt_autofree char *text = json_dumps(body, JSON_INDENT(1));
 
 	if (!text)
 		return vckpt_fail(err, VCKPT_EFAIL, "cannot put %s into JSON", path);
-	return vckpt_seal_write(path, kind, text, strlen(text), err);
+	return write_as(path, kind, format, text, strlen(text), err);
+}
+
+int vckpt_seal_write_json(const char *path, const char *kind, json_t *body, struct vckpt_error *err)
+{
+	return write_json_as(path, kind, VCKPT_SEAL_FORMAT, body, err);
+}
+
+int vckpt_seal_write_newer(const char *path, const char *kind, json_t *body,
+			   struct vckpt_error *err)
+{
+	return write_json_as(path, kind, VCKPT_SEAL_NEWER, body, err);
 }
 
 int vckpt_seal_read(const char *path, const char *kind, char **body, size_t *body_len,

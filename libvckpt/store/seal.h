@@ -13,6 +13,7 @@
 #include "base/error.h"
 
 #define VCKPT_SEAL_FORMAT 1
+#define VCKPT_SEAL_NEWER  2 /* only "epoch": guests of it are encrypted */
 #define VCKPT_SEAL_MAX    ((size_t)64 << 20)
 
 /* Returns a malloc'ed file text of *len bytes, NUL added; NULL without memory. */
@@ -26,6 +27,9 @@ int vckpt_unseal(const char *kind, const char *text, size_t len, const char **bo
 /* Seals `body` into `path`, mode 0600, whole or not at all, on stable storage when it returns. */
 int vckpt_seal_write(const char *path, const char *kind, const char *body, size_t body_len,
 		     struct vckpt_error *err);
+/* As vckpt_seal_write_json(), of format VCKPT_SEAL_NEWER. */
+int vckpt_seal_write_newer(const char *path, const char *kind, json_t *body,
+			   struct vckpt_error *err);
 int vckpt_seal_write_json(const char *path, const char *kind, json_t *body,
 			  struct vckpt_error *err);
 

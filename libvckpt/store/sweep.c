@@ -54,6 +54,15 @@ static bool keep_has(const struct keep *k, const char *name)
 	return k->n && bsearch(&name, k->names, k->n, sizeof(*k->names), by_name);
 }
 
+/* The key that opens a pack, if there is one: "000001/n1.key" of "000001/n1.pack". */
+static int keep_key_of(struct keep *k, const char *pack)
+{
+	char name[VCKPT_PACK_NAME];
+
+	snprintf(name, sizeof(name), "%.*skey", (int)(strlen(pack) - strlen("pack")), pack);
+	return keep_add(k, name);
+}
+
 static int keep_epoch(struct keep *k, const struct vckpt_epoch *e)
 {
 	static const char *const kinds[] = {"map", "device", "xml", "pack"};
@@ -69,7 +78,7 @@ static int keep_epoch(struct keep *k, const struct vckpt_epoch *e)
 				return -1;
 		}
 		for (size_t p = 0; p < r->n_needs; p++)
-			if (keep_add(k, r->needs[p]) < 0)
+			if (keep_add(k, r->needs[p]) < 0 || keep_key_of(k, r->needs[p]) < 0)
 				return -1;
 	}
 	return 0;

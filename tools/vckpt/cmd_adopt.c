@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "host/remote/remote.h"
+#include "store/keys.h"
 #include "store/store.h"
 #include "tool.h"
 
@@ -12,11 +13,18 @@ struct adopt {
 	char *cluster;
 	char **domains;
 	int n;
-	bool replace;
+	bool replace, plain_disks;
+	const char *key;
 };
+
+enum { OPT_KEY = 0x200, OPT_PLAIN_DISKS };
 
 static const struct argp_option options[] = {
 	{"replace", 'r', 0, 0, "replace a definition that names other guests or domains", 0},
+	{"key", OPT_KEY, "FILE", 0, "encrypt captures with the key in this file (see vckpt key)",
+	 0},
+	{"plain-disks", OPT_PLAIN_DISKS, 0, 0,
+	 "with a key: checkpoint guests with disks, too, though disks are not encrypted", 0},
 	{0},
 };
 
@@ -27,6 +35,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case 'r':
 		o->replace = true;
+		return 0;
+	case OPT_KEY:
+		o->key = arg;
+		return 0;
+	case OPT_PLAIN_DISKS:
+		o->plain_disks = true;
 		return 0;
 	case ARGP_KEY_ARG:
 		if (o->cluster)
@@ -138,6 +152,19 @@ static int name_hosts(struct vckpt_adopt_guest *guests, int n, struct vckpt_erro
 	return 0;
 }
 
+/* A key that cannot be used is told of before anything is changed. */
+static int try_key(const char *file, struct vckpt_error *err)
+{
+	struct vckpt_key key;
+
+	if (!file)
+		return 0;
+	if (vckpt_key_file_read(file, &key, err) < 0)
+		return -1;
+	vckpt_key_wipe(&key, sizeof(key));
+	return 0;
+}
+
 static int run(struct tool *t, int argc, char **argv)
 {
 	struct vckpt_error err = VCKPT_ERROR_NONE;
@@ -145,9 +172,12 @@ static int run(struct tool *t, int argc, char **argv)
 	struct vckpt_cluster_ctx ctx;
 	json_t *report = NULL;
 	struct adopt o = {0};
+	size_t changed;
 	int rc;
 
 	tool_parse(t, &argp, "adopt", argc, argv, &o);
+	if (!o.key)
+		o.key = t->settings.key;
 	guests = calloc((size_t)o.n, sizeof(*guests));
 	if (!guests)
 		return VCKPT_ESYSTEM;
@@ -155,12 +185,16 @@ static int run(struct tool *t, int argc, char **argv)
 		take_word(o.domains[i], &guests[i]);
 	rc = name_hosts(guests, o.n, &err);
 	if (rc == 0)
+		rc = try_key(o.key, &err);
+	if (rc == 0)
 		rc = vckpt_store_init(t->store, &err);
 	if (rc == 0)
 		rc = tool_context(t, "adopt", o.cluster, &ctx, &err);
 	if (rc == 0)
 		rc = vckpt_cluster_adopt(&ctx, guests, (size_t)o.n, o.replace, &report, &err);
 	free(guests);
+	if (rc == 0 && o.key)
+		rc = tool_use_key(t, o.cluster, o.key, o.plain_disks, &changed, &err);
 	if (rc < 0)
 		return tool_failed(t, "adopt", &err);
 	if (t->json)

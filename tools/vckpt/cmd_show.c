@@ -76,6 +76,8 @@ static void print_epoch(const struct vckpt_epoch *e)
 		       r->guest, tool_bytes(a, (double)r->ram_bytes),
 		       tool_bytes(b, (double)r->bytes_out), (unsigned long long)r->pages_stored,
 		       (unsigned long long)r->pages_zero, (unsigned long long)r->pages_inherited);
+		if (r->key[0])
+			printf("    encrypted%s\n", r->disks ? "; its disks are not" : "");
 		print_disks(r);
 	}
 	tool_print_loud(e->record);

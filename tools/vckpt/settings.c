@@ -28,6 +28,7 @@ static const struct setting {
 	{"vckpt", "store", PATH, AT(store), NULL},
 	{"vckpt", "socket", PATH, AT(socket), NULL},
 	{"vckpt", "launcher", TEXT, AT(launcher), NULL},
+	{"vckpt", "key", PATH, AT(key), NULL},
 	{"checkpoint", "engine", CHOICE, AT(checkpoint.engine), engines},
 	{"checkpoint", "gate", CHOICE, AT(checkpoint.gate), gates},
 	{"checkpoint", "drain", DRAIN, AT(checkpoint.drain), NULL},

@@ -9,8 +9,8 @@
 
 /* Strings are allocated and live as long as the program. */
 struct tool_settings {
-	const char *store, *socket, *launcher; /* NULL: not set */
-	const char *peer, *data;               /* of migrations; NULL: not set */
+	const char *store, *socket, *launcher, *key; /* NULL: not set */
+	const char *peer, *data;                     /* of migrations; NULL: not set */
 	struct vckpt_checkpoint_options checkpoint;
 	struct vckpt_deadlines deadlines; /* 0: not set */
 };

@@ -42,7 +42,8 @@ struct tool_command {
 };
 
 extern const struct tool_command tool_adopt, tool_checkpoint, tool_ls, tool_show, tool_restart,
-	tool_kill, tool_status, tool_hosts, tool_doctor, tool_log, tool_timeline, tool_watch, tool_migrate;
+	tool_kill, tool_status, tool_hosts, tool_doctor, tool_log, tool_timeline, tool_watch,
+	tool_migrate, tool_key;
 
 /* options.c: the common options, as a child of each command's own parser. */
 extern const struct argp tool_common_argp;
@@ -75,6 +76,10 @@ typedef int tool_cluster_call(const struct vckpt_cluster_ctx *ctx, json_t **answ
 			      struct vckpt_error *err);
 int tool_ask(struct tool *t, const char *command, const char *cluster, tool_cluster_call *call,
 	     json_t **answer);
+
+/* cmd_key.c: as `vckpt key use`; *changed data keys were sealed anew. */
+int tool_use_key(struct tool *t, const char *cluster, const char *file, bool plain_disks,
+		 size_t *changed, struct vckpt_error *err);
 
 /* print.c */
 /* Says what failed and returns the exit code.  `record` (may be NULL): how far it came; with --json

@@ -12,6 +12,7 @@
 
 #include "base/fault.h"
 #include "store/capture.h"
+#include "store/keys.h"
 #include "stream/stream.h"
 
 #define READ_ROOM      (512u << 10)
@@ -194,6 +195,21 @@ static void on_drained(void *arg, uint64_t bytes)
 
 	st->drained += bytes;
 	progress(st);
+}
+
+int vckpt_stream_may(struct vckpt_guest *g, struct vckpt_error *err)
+{
+	struct vckpt_cluster_key key;
+
+	if (vckpt_cluster_key_get(g->s->store, g->s->cluster, &key, err) < 0)
+		return -1;
+	if (!key.id[0] || key.plain_disks || !g->disks)
+		return 0;
+	return vckpt_fail(
+		err, VCKPT_EREFUSED,
+		"guest %s has disks, and what is on disks is not encrypted as captures of "
+		"cluster %s are: if that may be, `vckpt key use %s FILE --plain-disks`",
+		g->name, g->s->cluster, g->s->cluster);
 }
 
 int vckpt_stream_prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,

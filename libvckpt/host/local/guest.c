@@ -191,7 +191,7 @@ static int prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
 	if (greet_agent(g, req, out, err) < 0)
 		return -1;
 	if (!g->stream) {
-		if (vckpt_guest_disks_look(g, err) < 0 ||
+		if (vckpt_guest_disks_look(g, err) < 0 || vckpt_stream_may(g, err) < 0 ||
 		    vckpt_guest_note(g, VCKPT_STAGE_PREPARED, err) < 0 ||
 		    vckpt_guest_disks_make(g, err) < 0 ||
 		    vckpt_stream_prepare(g, req, &g->stream, err) < 0)

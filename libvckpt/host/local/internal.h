@@ -267,6 +267,9 @@ json_t *vckpt_detail_finding(const char *id, enum vckpt_finding_level level, con
 			     const char *text, const char *cure);
 
 /* capture.c */
+/* VCKPT_EREFUSED: what is captured would be less secret than the cluster is to be. */
+int vckpt_stream_may(struct vckpt_guest *g, struct vckpt_error *err);
+
 /* Everything that can be made ready while the guest runs. */
 int vckpt_stream_prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			 struct vckpt_stream **stream, struct vckpt_error *err);
