@@ -46,24 +46,19 @@ ssize_t vckpt_read_full(int fd, void *data, size_t len, const char *what, struct
 	return (ssize_t)got;
 }
 
-int vckpt_read_file(const char *path, size_t max, char **data, size_t *len, struct vckpt_error *err)
+static int read_all(int fd, const char *path, const struct stat *st, size_t max, char **data,
+		    size_t *len, struct vckpt_error *err)
 {
-	vckpt_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
 	vckpt_autofree char *buf = NULL;
 	size_t got = 0, room;
-	struct stat st;
 	ssize_t n;
 
-	if (fd < 0 && errno == ENOENT)
-		return vckpt_fail(err, VCKPT_ENOTFOUND, "%s does not exist", path);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return vckpt_fail_errno(err, "cannot open %s", path);
-	if (st.st_size < 0 || (size_t)st.st_size > max)
+	if (st->st_size < 0 || (size_t)st->st_size > max)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "%s has %lld bytes; at most %zu make sense",
-				  path, (long long)st.st_size, max);
+				  path, (long long)st->st_size, max);
 	/* Files of /proc have no size, and give a short one only to a read that has room for all.
 	 */
-	for (room = st.st_size ? (size_t)st.st_size + 1 : 4096;; room *= 2) {
+	for (room = st->st_size ? (size_t)st->st_size + 1 : 4096;; room *= 2) {
 		char *more = realloc(buf, room + 1);
 
 		if (!more)
@@ -83,6 +78,39 @@ int vckpt_read_file(const char *path, size_t max, char **data, size_t *len, stru
 	*len = got;
 	*data = vckpt_steal_ptr(&buf);
 	return 0;
+}
+
+static int open_file(const char *path, int flags, struct stat *st, struct vckpt_error *err)
+{
+	vckpt_autofd int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+
+	if (fd < 0 && errno == ENOENT)
+		return vckpt_fail(err, VCKPT_ENOTFOUND, "%s does not exist", path);
+	if (fd < 0 && errno == ELOOP && flags & O_NOFOLLOW)
+		return vckpt_fail(err, VCKPT_EDAMAGED,
+				  "%s is a symbolic link, where a file is to be", path);
+	if (fd < 0 || fstat(fd, st) < 0)
+		return vckpt_fail_errno(err, "cannot open %s", path);
+	return vckpt_steal_fd(&fd);
+}
+
+int vckpt_read_file(const char *path, size_t max, char **data, size_t *len, struct vckpt_error *err)
+{
+	struct stat st;
+	vckpt_autofd int fd = open_file(path, 0, &st, err);
+
+	return fd < 0 ? -1 : read_all(fd, path, &st, max, data, len, err);
+}
+
+int vckpt_read_own_file(const char *path, size_t max, char **data, size_t *len,
+			struct vckpt_error *err)
+{
+	struct stat st;
+	vckpt_autofd int fd = open_file(path, O_NOFOLLOW | O_NONBLOCK, &st, err);
+
+	if (fd >= 0 && !S_ISREG(st.st_mode))
+		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is no regular file", path);
+	return fd < 0 ? -1 : read_all(fd, path, &st, max, data, len, err);
 }
 
 int vckpt_sync_dir(const char *path, struct vckpt_error *err)
@@ -115,9 +143,16 @@ int vckpt_replace_file(const char *path, const void *data, size_t len, mode_t mo
 
 	if (snprintf(aside, sizeof(aside), "%s.new-%d", path, (int)getpid()) >= (int)sizeof(aside))
 		return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", path);
-	fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+	/* A left-over of an earlier process of this number, or what somebody has put there for us.
+	 */
+	unlink(aside);
+	fd = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)
 		return vckpt_fail_errno(err, "cannot create %s", aside);
+	if (fchmod(fd, mode) < 0) {
+		vckpt_fail_errno(err, "cannot protect %s", aside);
+		goto undo;
+	}
 	if (vckpt_fault_point("file.write", NULL, err) < 0 ||
 	    vckpt_write_full(fd, data, len, aside, err) < 0 ||
 	    vckpt_fault_point("file.sync", NULL, err) < 0)

@@ -22,7 +22,13 @@ ssize_t vckpt_read_full(int fd, void *data, size_t len, const char *what, struct
 int vckpt_read_file(const char *path, size_t max, char **data, size_t *len,
 		    struct vckpt_error *err);
 
-/* Creates or replaces `path`: written aside with `mode`, fsync, rename, fsync of the folder. */
+/* The same of a regular file of our own: no symbolic link is followed, no device or pipe read
+ * (VCKPT_EDAMAGED). */
+int vckpt_read_own_file(const char *path, size_t max, char **data, size_t *len,
+			struct vckpt_error *err);
+
+/* Creates or replaces `path`: written aside with `mode` (whatever the umask), fsync, rename, fsync
+ * of the folder. No symbolic link is followed. */
 int vckpt_replace_file(const char *path, const void *data, size_t len, mode_t mode,
 		       struct vckpt_error *err);
 

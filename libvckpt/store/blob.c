@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "store/guard.h"
 #include "store/bytes.h"
 #include "store/codec.h"
 
@@ -29,7 +30,7 @@ static enum vckpt_crypt_part part_of(const char *magic)
 static int write_new(const char *path, const void *a, size_t a_len, const void *b, size_t b_len,
 		     struct vckpt_error *err)
 {
-	vckpt_autofd int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	vckpt_autofd int fd = vckpt_guard_create(path, O_EXCL);
 
 	if (fd < 0)
 		return vckpt_fail_errno(err, "cannot create %s", path);
@@ -187,7 +188,7 @@ int vckpt_blob_read(const char *path, const char *magic, const struct vckpt_stor
 	struct vckpt_digest is;
 	size_t n;
 
-	if (vckpt_read_file(path, SIZE_MAX / 2, &file, &n, err) < 0)
+	if (vckpt_read_own_file(path, SIZE_MAX / 2, &file, &n, err) < 0)
 		return -1;
 	if (n != want->bytes)
 		return vckpt_fail(err, VCKPT_EDAMAGED,

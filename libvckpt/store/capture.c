@@ -108,11 +108,11 @@ static int set_paths(struct vckpt_store_capture *c, const char *guest, struct vc
 	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "xml", c->xml_path, err) < 0 ||
 	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "key", c->key_path, err) < 0)
 		return -1;
-	if (stat(c->dir, &st) < 0)
-		return vckpt_fail(err, VCKPT_ENOTFOUND,
-				  "epoch %" PRIu64 " of cluster %s was not begun in store %s",
-				  c->epoch, c->cluster, vckpt_store_path(c->store));
-	return 0;
+	if (stat(c->dir, &st) == 0)
+		return vckpt_check_folders(c->store, c->cluster, c->epoch, err);
+	return vckpt_fail(err, VCKPT_ENOTFOUND,
+			  "epoch %" PRIu64 " of cluster %s was not begun in store %s", c->epoch,
+			  c->cluster, vckpt_store_path(c->store));
 }
 
 static int check_options(const struct vckpt_capture_options *o, uint64_t epoch,

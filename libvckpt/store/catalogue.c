@@ -279,7 +279,7 @@ int vckpt_catalogue_get(const struct vckpt_store *store, const char *cluster, ui
 	if (vckpt_entry_path(store, cluster, epoch, path, err) < 0)
 		return -1;
 	if (vckpt_fault_point("store.unseal", "epoch", &why) == 0 &&
-	    vckpt_read_file(path, VCKPT_SEAL_MAX, &text, &len, &why) == 0 &&
+	    vckpt_read_own_file(path, VCKPT_SEAL_MAX, &text, &len, &why) == 0 &&
 	    vckpt_epoch_decode(text, len, path, e, &why) == 0) {
 		if (e->epoch == epoch && strcmp(e->cluster, cluster) == 0)
 			return 0;

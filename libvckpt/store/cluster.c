@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "store/guard.h"
 #include "store/catalogue.h"
 #include "store/layout.h"
 #include "store/lease.h"
@@ -182,7 +183,7 @@ int vckpt_store_begin_epoch(struct vckpt_lease *lease, uint64_t *epoch, struct v
 	for (;; next++) {
 		if (vckpt_data_dir(store, cluster, next, path, err) < 0)
 			return -1;
-		if (mkdir(path, 0700) == 0)
+		if (vckpt_guard_mkdir(path) == 0)
 			break;
 		if (errno != EEXIST)
 			return vckpt_fail_errno(err, "cannot create folder %s", path);

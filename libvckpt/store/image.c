@@ -72,7 +72,7 @@ static int open_pack(struct vckpt_image *img, uint32_t i, struct vckpt_error *er
 	if (vckpt_pack_path(img->store, img->cluster, p->name, path, err) < 0)
 		return -1;
 	f->path = strdup(path);
-	f->fd = open(path, O_RDONLY | O_CLOEXEC);
+	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (f->fd < 0 && errno == ENOENT)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "the pack %s is gone", path);
 	if (!f->path || f->fd < 0 || fstat(f->fd, &st) < 0)
@@ -187,6 +187,7 @@ struct vckpt_image *vckpt_image_open(const struct vckpt_store *store, const char
 	img->threads = threads;
 	memcpy(img->cluster, cluster, strlen(cluster) + 1);
 	if (vckpt_catalogue_get(store, cluster, epoch, &img->entry, err) == 0 &&
+	    vckpt_check_folders(store, cluster, epoch, err) == 0 &&
 	    find_guest(img, guest, err) == 0) {
 		if (open_files(img, err) == 0)
 			return img;

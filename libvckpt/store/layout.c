@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "store/guard.h"
 
 /* Length of the UTF-8 sequence at `s`, 0 if it is none or a control character. */
 static size_t utf8_step(const unsigned char *s)
@@ -133,6 +134,21 @@ uint64_t vckpt_pack_epoch(const char *name)
 	return vckpt_numbered(number, "");
 }
 
+int vckpt_check_folders(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
+			struct vckpt_error *err)
+{
+	char path[3][PATH_MAX];
+
+	if (vckpt_cluster_path(store, cluster, "", path[0], err) < 0 ||
+	    vckpt_cluster_path(store, cluster, "data", path[1], err) < 0 ||
+	    vckpt_data_dir(store, cluster, epoch, path[2], err) < 0)
+		return -1;
+	for (int i = 0; i < 3; i++)
+		if (access(path[i], F_OK) == 0 && vckpt_guard_folder(path[i], true, err) < 0)
+			return -1;
+	return 0;
+}
+
 int vckpt_pack_path(const struct vckpt_store *store, const char *cluster, const char *pack,
 		    char *out, struct vckpt_error *err)
 {
@@ -241,7 +257,7 @@ int vckpt_make_folder(const char *parent, const char *name, struct vckpt_error *
 
 	if (snprintf(path, sizeof(path), "%s/%s", parent, name) >= (int)sizeof(path))
 		return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", parent);
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+	if (vckpt_guard_mkdir(path) < 0 && errno != EEXIST)
 		return vckpt_fail_errno(err, "cannot create folder %s", path);
 	return vckpt_sync_dir(parent, err);
 }

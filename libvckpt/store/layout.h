@@ -21,6 +21,11 @@ int vckpt_data_path(const struct vckpt_store *store, const char *cluster, uint64
 int vckpt_pack_path(const struct vckpt_store *store, const char *cluster, const char *pack,
 		    char *out, struct vckpt_error *err);
 
+/* The folders in which the data of an epoch lies: see vckpt_guard_folder().  One that is missing is
+ * found by who reads in it. */
+int vckpt_check_folders(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
+			struct vckpt_error *err);
+
 /* "NNNNNN/GUEST.pack" and back: the epoch, or 0 if this is no name of a pack. */
 void vckpt_pack_name(uint64_t epoch, const char *guest, char out[VCKPT_PACK_NAME]);
 uint64_t vckpt_pack_epoch(const char *name);
@@ -38,7 +43,7 @@ int vckpt_list_numbers(const char *path, const char *suffix, uint64_t **numbers,
 
 const uint8_t *vckpt_store_uuid_bytes(const struct vckpt_store *store);
 
-/* mkdir -p, 0700, and fsync of the folders above. */
+/* A folder as store/guard.h says, if it is not there, and fsync of the one above. */
 int vckpt_make_folder(const char *parent, const char *name, struct vckpt_error *err);
 
 #endif

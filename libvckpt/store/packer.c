@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "store/guard.h"
 
 #define MAX_THREADS 64
 #define NICE        10
@@ -277,7 +278,7 @@ struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16]
 	p->digest = vckpt_digest_begin();
 	if (vckpt_fault_point("store.pack.create", NULL, err) < 0)
 		goto undo;
-	p->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	p->fd = vckpt_guard_create(path, O_EXCL);
 	if (p->fd < 0) {
 		vckpt_fail_errno(err, "cannot create %s", path);
 		goto undo;

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "store/guard.h"
 #include "store/layout.h"
 
 #define LENGTH_MAX (1 << 20)
@@ -32,7 +33,7 @@ int vckpt_store_add_report(const struct vckpt_store *store, const char *cluster,
 		text = NULL;
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for a report");
 	}
-	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	fd = vckpt_guard_create(path, O_APPEND);
 	if (fd < 0)
 		return vckpt_fail_errno(err, "cannot open %s", path);
 	if (vckpt_write_full(fd, text, (size_t)n, path, err) < 0)

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "store/guard.h"
 #include "store/digest.h"
 
 #define SUFFIX "}\n"
@@ -127,7 +128,7 @@ static int write_as(const char *path, const char *kind, unsigned format, const c
 		return vckpt_fail(err, VCKPT_EUSAGE, "%s would have %zu bytes; at most %zu can be",
 				  path, len, VCKPT_SEAL_MAX);
 	if (vckpt_fault_point("store.seal", kind, err) < 0 ||
-	    vckpt_replace_file(path, text, len, 0600, err) < 0)
+	    vckpt_replace_file(path, text, len, vckpt_guard_file_mode(path), err) < 0)
 		return -1;
 	vckpt_fault_here("store.sealed", kind);
 	return 0;
@@ -168,7 +169,7 @@ int vckpt_seal_read(const char *path, const char *kind, char **body, size_t *bod
 	size_t len, n;
 
 	if (vckpt_fault_point("store.unseal", kind, err) < 0 ||
-	    vckpt_read_file(path, VCKPT_SEAL_MAX, &text, &len, err) < 0)
+	    vckpt_read_own_file(path, VCKPT_SEAL_MAX, &text, &len, err) < 0)
 		return -1;
 	if (vckpt_unseal(kind, text, len, &inside, &n, path, err) < 0)
 		return -1;

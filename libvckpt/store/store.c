@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "store/guard.h"
 #include "store/layout.h"
 #include "store/lease.h"
 #include "store/seal.h"
@@ -105,13 +106,24 @@ int vckpt_store_init(const char *path, struct vckpt_error *err)
 			return vckpt_fail(err, VCKPT_EUSAGE,
 					  "%s is not empty and no store: name a folder of its own",
 					  path);
-		if (vckpt_make_folder(path, "clusters", err) < 0 ||
+		if (vckpt_guard_close(path, err) < 0 ||
+		    vckpt_make_folder(path, "clusters", err) < 0 ||
 		    write_store_file(path, file, err) < 0)
 			return -1;
 	}
 	there = vckpt_store_open(path, err);
 	vckpt_store_close(there);
 	return there ? 0 : -1;
+}
+
+static int check_folders(const char *path, struct vckpt_error *err)
+{
+	char clusters[PATH_MAX];
+
+	snprintf(clusters, sizeof(clusters), "%.*s/clusters", PATH_MAX - 16, path);
+	if (vckpt_guard_folder(path, false, err) < 0)
+		return -1;
+	return access(clusters, F_OK) == 0 ? vckpt_guard_folder(clusters, true, err) : 0;
 }
 
 struct vckpt_store *vckpt_store_open(const char *path, struct vckpt_error *err)
@@ -127,6 +139,8 @@ struct vckpt_store *vckpt_store_open(const char *path, struct vckpt_error *err)
 	if (store_file(path, file, err) < 0)
 		return NULL;
 	j = vckpt_seal_read_json(file, KIND_STORE, &why);
+	if (j)
+		check_folders(path, &why);
 	if (!j && why.code == VCKPT_ENOTFOUND)
 		vckpt_fail(&why, VCKPT_ENOTFOUND, "%s is no vckpt store; `vckpt adopt` makes one",
 			   path);

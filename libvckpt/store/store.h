@@ -6,7 +6,8 @@
  * (store/capture.h writes, store/image.h reads).  docs/store-format.md is the exact format.
  *
  * Nothing here needs file locks or shared mappings, so a store may be on NFS or Lustre.  Folders
- * are 0700 and files 0600, since captured memory holds keys.  All functions may block on the file
+ * are 0700 and files 0600, since captured memory holds keys; a store that others may enter is
+ * refused (store/guard.h).  All functions may block on the file
  * system.  A `struct vckpt_store` never changes once open: threads may share it.
  */
 #ifndef VCKPT_STORE_STORE_H
