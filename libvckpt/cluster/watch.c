@@ -29,6 +29,7 @@ struct watch {
 	bool open, broken;                    /* a host, or what is behind it, went away */
 	struct vckpt_wishes wishes;
 	struct vckpt_error *told; /* what was last said of each guest */
+	bool *slowed;             /* of which guests it was said */
 	bool made;
 	bool heard; /* there was a first round */
 };
@@ -105,7 +106,8 @@ static int first_time(struct watch *w, struct vckpt_cluster_session *s, struct v
 	if (vckpt_wishes_init(&w->wishes, s->guests, s->c.n_slots, w->opt->every_ns, err) < 0)
 		return -1;
 	w->told = calloc(s->c.n_slots + 1, sizeof(*w->told));
-	if (!w->told)
+	w->slowed = calloc(s->c.n_slots + 1, sizeof(*w->slowed));
+	if (!w->told || !w->slowed)
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for %u guests", s->c.n_slots);
 	for (uint32_t i = 0; i < s->c.n_slots; i++)
 		w->told[i].code = VCKPT_ENOTFOUND; /* not known yet */
@@ -137,6 +139,20 @@ static int reach(struct watch *w, struct vckpt_error *err)
 }
 
 /* One question to all guests.  *away: none of them can be heard. */
+/* Once each time it begins. */
+static void note_slowed(struct watch *w, uint32_t i)
+{
+	const struct vckpt_wishes_guest *g = &w->wishes.guests[i];
+
+	if (g->slowed && !w->slowed[i])
+		vckpt_log(w->ctx->log, VCKPT_WARN, "cluster",
+			  "cluster %s: guest %s reports more than one thing in %llu s: the rest "
+			  "waits in the guest",
+			  w->session.c.cluster, g->name,
+			  (unsigned long long)(VCKPT_REPORTS_EVERY / VCKPT_S));
+	w->slowed[i] = g->slowed;
+}
+
 static int listen_once(struct watch *w, bool *away, struct vckpt_error *err)
 {
 	struct vckpt_cluster_session *s = &w->session;
@@ -161,6 +177,7 @@ static int listen_once(struct watch *w, bool *away, struct vckpt_error *err)
 			*away = false;
 		if (a->error.code == VCKPT_OK && a->detail)
 			record(w, &s->c, vckpt_wishes_news(&w->wishes, i, a->detail, vckpt_now()));
+		note_slowed(w, i);
 	}
 	vckpt_ask_machine_clear(&q);
 	w->heard = true;
@@ -221,6 +238,7 @@ int vckpt_cluster_watch(const struct vckpt_cluster_ctx *ctx, const struct vckpt_
 	hang_up(&w);
 	vckpt_wishes_clear(&w.wishes);
 	free(w.told);
+	free(w.slowed);
 	if (rc < 0 && why.code != VCKPT_ECANCELED) {
 		if (err)
 			*err = why;

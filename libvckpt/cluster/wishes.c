@@ -14,8 +14,11 @@ int vckpt_wishes_init(struct vckpt_wishes *w, const char *const *guests, uint32_
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for %u guests", n);
 	w->n = n;
 	w->every_ns = every_ns;
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
 		snprintf(w->guests[i].name, sizeof(w->guests[i].name), "%s", guests[i]);
+		w->guests[i].reports =
+			(struct vckpt_bucket){VCKPT_REPORTS_EVERY, VCKPT_REPORTS_BURST, 0};
+	}
 	return 0;
 }
 
@@ -23,6 +26,16 @@ void vckpt_wishes_clear(struct vckpt_wishes *w)
 {
 	free(w->guests);
 	memset(w, 0, sizeof(*w));
+}
+
+bool vckpt_bucket_take(struct vckpt_bucket *b, uint64_t now)
+{
+	uint64_t from = b->full > now ? b->full : now;
+
+	if (from - now > (b->burst - 1) * b->every_ns)
+		return false;
+	b->full = from + b->every_ns;
+	return true;
 }
 
 static uint64_t number_of(const json_t *o, const char *key)
@@ -75,6 +88,8 @@ static void take_wishes(struct vckpt_wishes *w, struct vckpt_wishes_guest *g, co
 	json_array_foreach (list, i, one) {
 		uint64_t number = number_of(one, "number");
 
+		if (i >= VCKPT_WISHES_MOST)
+			break;
 		if (number > g->seen && !w->wanted && w->begun_any &&
 		    now - w->begun < w->every_ns) {
 			upto = number > upto ? number : upto;
@@ -102,12 +117,18 @@ json_t *vckpt_wishes_news(struct vckpt_wishes *w, uint32_t guest, const json_t *
 		g->seen = g->heard = 0;
 	g->incarnation = incarnation;
 	g->upto = 0;
+	g->slowed = false;
 	take_wishes(w, g, json_object_get(news, "wishes"), now);
 	json_array_foreach (json_object_get(news, "reports"), i, one) {
 		uint64_t number = number_of(one, "number");
 
 		if (number <= g->heard || !json_is_object(one))
 			continue;
+		/* Not heard: the agent tells it again, when there is a token. */
+		if (!vckpt_bucket_take(&g->reports, now)) {
+			g->slowed = true;
+			break;
+		}
 		g->heard = number;
 		one = json_copy(one);
 		json_object_set_new(one, "guest", json_string(g->name));

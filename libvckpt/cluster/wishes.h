@@ -16,6 +16,22 @@
 #include "base/error.h"
 #include "wire/host_msg.h"
 
+/* Reports of one guest that are recorded at once, and after how long there may be one more. */
+#define VCKPT_REPORTS_BURST 64
+#define VCKPT_REPORTS_EVERY (2 * UINT64_C(1000000000))
+/* Requests of one guest that are looked at in one answer. */
+#define VCKPT_WISHES_MOST 64
+
+/* A bucket of tokens: `burst` at once, then one each `every_ns`. */
+struct vckpt_bucket {
+	uint64_t every_ns;
+	uint32_t burst;
+	uint64_t full; /* when it is full again; 0: it is */
+};
+
+/* Takes a token; false if there is none. */
+bool vckpt_bucket_take(struct vckpt_bucket *b, uint64_t now);
+
 /* What is to be told to one guest. */
 struct vckpt_wishes_guest {
 	char name[VCKPT_NAME_MAX];
@@ -26,6 +42,8 @@ struct vckpt_wishes_guest {
 	uint64_t epoch, retry_ns;
 	uint16_t code;
 	char text[256];
+	struct vckpt_bucket reports;
+	bool slowed; /* it reports more than is recorded; what is not waits in the guest */
 };
 
 struct vckpt_wishes {

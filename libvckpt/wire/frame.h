@@ -46,6 +46,7 @@ struct vckpt_frame_reader {
 	size_t max;       /* largest payload taken */
 	bool strict;      /* unexpected bytes are an error, not noise */
 	uint64_t dropped; /* bytes thrown away so far (not strict) */
+	size_t wasted;    /* bytes summed in vain since the last sound frame (not strict) */
 };
 
 void vckpt_frame_reader_init(struct vckpt_frame_reader *r, size_t max, bool strict);

@@ -68,6 +68,15 @@ static int wait_for(struct vckpt_agent *a, short events, uint64_t deadline, int 
 	}
 }
 
+/* Characters that are not seen but change how the rest of a line is: directions, joiners,
+ * separators of lines. */
+static bool unseen(uint32_t c)
+{
+	return (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+	       (c >= 0x2060 && c <= 0x206f) || c == 0x61c || c == 0xfeff ||
+	       (c >= 0xe0000 && c <= 0xe007f);
+}
+
 /* Length of the UTF-8 character at `p`, or 0 if there is none that may be printed. */
 static size_t printable(const unsigned char *p)
 {
@@ -83,7 +92,7 @@ static size_t printable(const unsigned char *p)
 		c = c << 6 | (p[i] & 0x3f);
 	}
 	if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c < least[n] || c > 0x10ffff ||
-	    (c >= 0xd800 && c < 0xe000))
+	    (c >= 0xd800 && c < 0xe000) || unseen(c))
 		return 0;
 	return n;
 }

@@ -1,5 +1,13 @@
 #include "host/local/internal.h"
 
+/* Of what a guest lists, so much goes on into records and reports. */
+#define LISTED 1024
+
+static uint32_t listed(const struct vckpt_list *l)
+{
+	return l->n < LISTED ? l->n : LISTED;
+}
+
 json_t *vckpt_detail_tcp(const struct vckpt_agent_tcp *t)
 {
 	return json_pack("{sI sI sI sI sI sI sI}", "out_segs", (json_int_t)t->out_segs,
@@ -21,7 +29,7 @@ json_t *vckpt_detail_loud(const struct vckpt_list *loud)
 	const struct vckpt_agent_loud *v = loud->v;
 	json_t *a = json_array();
 
-	for (uint32_t i = 0; i < loud->n; i++) {
+	for (uint32_t i = 0; i < listed(loud); i++) {
 		json_t *rank = v[i].rank_plus1 ? json_integer(v[i].rank_plus1 - 1) : json_null();
 
 		json_array_append_new(a, json_pack("{sI so ss sI ss}", "pid", (json_int_t)v[i].pid,
@@ -46,7 +54,7 @@ json_t *vckpt_detail_findings(const struct vckpt_list *findings)
 	const struct vckpt_finding *v = findings->v;
 	json_t *a = json_array();
 
-	for (uint32_t i = 0; i < findings->n; i++)
+	for (uint32_t i = 0; i < listed(findings); i++)
 		json_array_append_new(a, vckpt_detail_finding(v[i].id, v[i].level, v[i].object,
 							      v[i].text, v[i].cure));
 	return a;
@@ -57,7 +65,7 @@ json_t *vckpt_detail_processes(const struct vckpt_list *processes)
 	const struct vckpt_agent_process *v = processes->v;
 	json_t *a = json_array();
 
-	for (uint32_t i = 0; i < processes->n; i++) {
+	for (uint32_t i = 0; i < listed(processes); i++) {
 		json_t *rank = v[i].rank_plus1 ? json_integer(v[i].rank_plus1 - 1) : json_null();
 
 		json_array_append_new(
