@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "cluster/follow.h"
+#include "cluster/hooks.h"
 #include "cluster/record.h"
 #include "cluster/session.h"
 #include "store/catalogue.h"
@@ -61,6 +62,27 @@ static int epoch_options(struct vckpt_coordinator *c, const struct vckpt_checkpo
 	return 0;
 }
 
+/* The site's hooks around the epoch: before anything is prepared, and after its end. */
+static int run(struct vckpt_hooks *hooks, struct vckpt_epoch_machine *e, struct commit *k,
+	       struct vckpt_error *err)
+{
+	bool begun = vckpt_hooks_before(hooks, err) == 0;
+	int rc;
+
+	if (begun) {
+		rc = vckpt_coordinator_run(k->c, &e->m, false, commit, k, err);
+	} else {
+		rc = vckpt_error_prefix(err, "epoch %" PRIu64, e->opt.epoch);
+		e->m.failed = true;
+		e->m.error = *err;
+	}
+	vckpt_hooks_after(hooks, "post-checkpoint",
+			  e->committed ? "committed"
+			  : begun      ? "failed"
+				       : "refused");
+	return rc;
+}
+
 int vckpt_cluster_checkpoint(const struct vckpt_cluster_ctx *ctx,
 			     const struct vckpt_checkpoint_options *opt,
 			     struct vckpt_checkpoint_result *result, struct vckpt_error *err)
@@ -71,12 +93,17 @@ int vckpt_cluster_checkpoint(const struct vckpt_cluster_ctx *ctx,
 	struct vckpt_epoch_options o;
 	struct vckpt_epoch_machine e;
 	struct commit k = {.c = &s.c, .e = &e, .began_wall = vckpt_wallclock()};
+	struct vckpt_hooks hooks = {.s = &s};
+	struct vckpt_error own = VCKPT_ERROR_NONE;
 	int rc;
 
+	if (!err)
+		err = &own;
 	memset(result, 0, sizeof(*result));
 	if (!opt)
 		opt = &defaults;
 	k.why = opt->why;
+	hooks.opt = &opt->hooks;
 	if (vckpt_session_begin(&s, ctx, "checkpoint", VCKPT_WITH_LEASE | VCKPT_ALL_HOSTS, err) < 0)
 		return -1;
 	/* All hosts have taken up this session, so no writer of an older attempt is at it any more.
@@ -90,7 +117,10 @@ int vckpt_cluster_checkpoint(const struct vckpt_cluster_ctx *ctx,
 	if (vckpt_epoch_machine_init(&e, &o, s.guests, s.c.n_slots, &s.c.next_seq, err) < 0)
 		return -1;
 	json_array_extend(e.m.notes, notes);
-	rc = vckpt_coordinator_run(&s.c, &e.m, false, commit, &k, err);
+	hooks.epoch = o.epoch;
+	hooks.incarnation = o.incarnation;
+	hooks.gate = o.drain == VCKPT_DRAIN_NONE ? "none" : o.gate;
+	rc = run(&hooks, &e, &k, err);
 	result->epoch = o.epoch;
 	result->incarnation = o.incarnation;
 	result->record = vckpt_record_of_epoch(&s.c, &e, opt->why, k.began_wall);

@@ -81,6 +81,18 @@ struct vckpt_adopt_guest {
 int vckpt_cluster_adopt(const struct vckpt_cluster_ctx *ctx, const struct vckpt_adopt_guest *guests,
 			size_t n, bool replace, json_t **report, struct vckpt_error *err);
 
+/* The site's hooks (docs/hooks.md). */
+enum vckpt_hook_policy {
+	VCKPT_HOOKS_FAIL = 0, /* a pre-checkpoint hook that fails refuses the checkpoint */
+	VCKPT_HOOKS_GO_ON,    /* that is recorded only */
+	VCKPT_HOOKS_NONE      /* none are run */
+};
+
+struct vckpt_hook_options {
+	enum vckpt_hook_policy policy;
+	uint64_t limit_ns; /* for all hooks of a folder, on each host and guest; 0: 60 s */
+};
+
 /* checkpoint: one epoch. */
 struct vckpt_checkpoint_options {
 	const char *engine; /* "background", "stop-copy"; NULL or "": what can be had */
@@ -91,6 +103,7 @@ struct vckpt_checkpoint_options {
 	uint64_t limit;    /* bytes a second that are written on each host, 0 any: see man page */
 	uint64_t parent;   /* committed epoch whose pages may be referred to; 0 none */
 	struct vckpt_deadlines deadlines; /* members that are 0 take their defaults */
+	struct vckpt_hook_options hooks;
 	const char *why;                  /* for the record, may be NULL */
 };
 
@@ -106,7 +119,8 @@ struct vckpt_checkpoint_options {
  * "domain", "host", "engine", "paused_ms", "steps": as "phases", its own part of each, "prepare":
  * {...}, "hold": {...}, "release": {...}, "receipt": {...}}]     the hosts' own details; tcp
  * counters in "prepare" and "release" "notes":
- * ["..."]
+ * ["..."], "hooks": [{"when", "host", "guest"?, "hook", "status", "late", "took_ms", "said"}]; those
+ * that are run after the commit are in the history, not in the catalogue
  */
 struct vckpt_checkpoint_result {
 	uint64_t epoch;
@@ -151,6 +165,7 @@ struct vckpt_restart_options {
 	bool destroy;       /* guests that still run are destroyed first */
 	const char *engine; /* "eager"; NULL or "": any */
 	struct vckpt_deadlines deadlines;
+	struct vckpt_hook_options hooks;
 	/* Where the guests are to be: HOST or GUEST=HOST (cluster/place.h); none: where they were.
 	 * Hosts are checked before anything is touched; one that fails before a guest is woken is
 	 * left out, and the restart goes on with the others. */

@@ -102,6 +102,7 @@ void vckpt_coordinator_close(struct vckpt_coordinator *c)
 	free(c->slots);
 	vckpt_lease_release(c->lease);
 	vckpt_store_close(c->store);
+	json_decref(c->hooks);
 	if (c->base)
 		event_base_free(c->base);
 	memset(c, 0, sizeof(*c));

@@ -49,6 +49,7 @@ struct vckpt_coordinator {
 	uint32_t n_slots;
 	uint32_t next_seq;
 	bool canceled;
+	json_t *hooks; /* what the site's hooks said, NULL none were asked for; owned */
 
 	/* of the run under way */
 	struct vckpt_machine *machine;

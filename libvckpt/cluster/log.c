@@ -37,6 +37,7 @@ static json_t *line_of(const char *cluster, const json_t *deed)
 	take(o, "total_ms", r, "total_ms");
 	take(o, "stall_ms", r, "stall_ms");
 	take(o, "error", json_object_get(r, "error"), "text");
+	take(o, "hooks", r, "hooks");
 	return o;
 }
 
@@ -152,6 +153,13 @@ static json_t *record_in_history(const struct vckpt_store *store, const char *cl
 			return json_incref(r);
 	}
 	return NULL;
+}
+
+json_t *vckpt_cluster_hooks(const struct vckpt_store *store, const char *cluster, uint64_t epoch)
+{
+	json_auto_t *r = record_in_history(store, cluster, epoch);
+
+	return json_incref(json_object_get(r, "hooks"));
 }
 
 json_t *vckpt_cluster_record(const struct vckpt_store *store, const char *cluster, uint64_t epoch,

@@ -13,7 +13,7 @@
 
 /* Array, oldest first: {"cluster", "time_ns", "action": "checkpoint" | "restart" | "kill", "state":
  * "committed" | "running" | "killed" | "failed" | "damaged", "epoch"?, "incarnation"?, "who",
- * "why", "total_ms"?, "stall_ms"?, "error"?: text}.  Epochs committed before there were histories
+ * "why", "total_ms"?, "stall_ms"?, "error"?: text, "hooks"?}.  Epochs committed before there were histories
  * are in it; so is what a history cannot tell any more, as "damaged".  NULL on failure. */
 json_t *vckpt_cluster_log(const struct vckpt_store *store, const char *cluster,
 			  struct vckpt_error *err);
@@ -22,6 +22,10 @@ json_t *vckpt_cluster_log(const struct vckpt_store *store, const char *cluster,
  * the newest committed one.  NULL on failure: VCKPT_ENOTFOUND. */
 json_t *vckpt_cluster_record(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
 			     struct vckpt_error *err);
+
+/* What the hooks of a checkpoint said, those after its commit included, which the catalogue does
+ * not have: see cluster.h.  NULL: nothing is known of any. */
+json_t *vckpt_cluster_hooks(const struct vckpt_store *store, const char *cluster, uint64_t epoch);
 
 /* What a checkpoint is likely to take, by the newest committed ones (up to 3; means of them). */
 struct vckpt_estimate {

@@ -157,6 +157,7 @@ static json_t *epoch_record(const struct vckpt_coordinator *c, const struct vckp
 				    ? shared_word(c, e, offsetof(struct vckpt_epoch_guest, gate))
 				    : json_string("none"));
 	json_object_set(r, "loud", e->loud);
+	set_detail(r, "hooks", c->hooks);
 	json_object_set_new(r, "guests", epoch_guests(c, e, receipts));
 	add_stall(r, c, e);
 	add_phases(r, &e->m);
@@ -193,6 +194,7 @@ json_t *vckpt_record_of_restart(const struct vckpt_coordinator *c,
 		return NULL;
 	}
 	json_object_set_new(o, "guests", list);
+	set_detail(o, "hooks", c->hooks);
 	add_phases(o, &r->m);
 	add_error(o, &r->m);
 	return o;

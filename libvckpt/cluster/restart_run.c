@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "cluster/follow.h"
+#include "cluster/hooks.h"
 #include "cluster/place.h"
 #include "cluster/record.h"
 #include "cluster/session.h"
@@ -466,6 +467,12 @@ static int attempt(struct restart *r, bool *again, struct vckpt_error *err)
 	json_array_foreach (r->notes, k, line)
 		json_array_append(m.m.notes, line);
 	rc = vckpt_coordinator_run(c, &m.m, false, mark, r, err);
+	if (rc == 0) {
+		struct vckpt_hooks hooks = {&r->s,      &r->opt->hooks, r->spec.epoch,
+					    m.spec.incarnation, NULL,           false};
+
+		vckpt_hooks_after(&hooks, "post-restart", "running");
+	}
 	r->result->incarnation = m.marked ? r->spec.incarnation : r->spec.incarnation - 1;
 	json_decref(r->result->record);
 	r->result->record = vckpt_record_of_restart(c, &m, r->began_wall);

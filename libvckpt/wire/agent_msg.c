@@ -176,3 +176,33 @@ static const struct vckpt_field news_fields[] = {
 	VCKPT_F_LIST(struct vckpt_agent_news, reports, 1, &vckpt_agent_report_type),
 };
 const struct vckpt_type vckpt_agent_news_type = VCKPT_TYPE(vckpt_agent_news, news_fields);
+
+static const struct vckpt_field hook_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_hook, seq, 2),
+	VCKPT_F_UINT(struct vckpt_agent_hook, epoch, 2),
+	VCKPT_F_UINT(struct vckpt_agent_hook, incarnation, 2),
+	VCKPT_F_STR(struct vckpt_agent_hook, hook, 2),
+	VCKPT_F_STR(struct vckpt_agent_hook, cluster, 2),
+	VCKPT_F_STR(struct vckpt_agent_hook, guest, 2),
+	VCKPT_F_STR(struct vckpt_agent_hook, result, 2),
+	VCKPT_F_UINT(struct vckpt_agent_hook, limit_ns, 2),
+	VCKPT_F_UINT(struct vckpt_agent_hook, all, 2),
+};
+const struct vckpt_type vckpt_agent_hook_type = VCKPT_TYPE(vckpt_agent_hook, hook_fields);
+
+static const struct vckpt_field hook_run_fields[] = {
+	VCKPT_F_STR(struct vckpt_agent_hook_run, name, 2),
+	VCKPT_F_UINT(struct vckpt_agent_hook_run, status, 2),
+	VCKPT_F_UINT(struct vckpt_agent_hook_run, late, 2),
+	VCKPT_F_UINT(struct vckpt_agent_hook_run, took_ns, 2),
+	VCKPT_F_STR(struct vckpt_agent_hook_run, text, 2),
+};
+static const struct vckpt_type hook_run_type = VCKPT_TYPE(vckpt_agent_hook_run, hook_run_fields);
+
+static const struct vckpt_field hooked_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_hooked, seq, 2),
+	VCKPT_F_UINT(struct vckpt_agent_hooked, code, 2),
+	VCKPT_F_LIST(struct vckpt_agent_hooked, runs, 2, &hook_run_type),
+	VCKPT_F_STR(struct vckpt_agent_hooked, text, 2),
+};
+const struct vckpt_type vckpt_agent_hooked_type = VCKPT_TYPE(vckpt_agent_hooked, hooked_fields);

@@ -11,7 +11,7 @@
 
 #define VCKPT_AGENT_PORT      "org.vckpt.0"
 #define VCKPT_AGENT_LOWEST    1
-#define VCKPT_AGENT_HIGHEST   1
+#define VCKPT_AGENT_HIGHEST   2
 #define VCKPT_AGENT_FRAME_MAX 65536
 
 /* Numbers are never reused. */
@@ -31,7 +31,9 @@ enum vckpt_agent_msg {
 	VCKPT_AGENT_INQUIRE = 11,  /* host: vckpt_agent_ask */
 	VCKPT_AGENT_FINDINGS = 12, /* agent: vckpt_agent_findings */
 	VCKPT_AGENT_LISTEN = 20,   /* host: vckpt_agent_listen */
-	VCKPT_AGENT_NEWS = 21      /* agent: vckpt_agent_news, as soon as there is some */
+	VCKPT_AGENT_NEWS = 21,     /* agent: vckpt_agent_news, as soon as there is some */
+	VCKPT_AGENT_HOOK = 22,     /* since 2, host: vckpt_agent_hook */
+	VCKPT_AGENT_HOOKED = 23    /* agent: vckpt_agent_hooked, when they are done */
 };
 
 struct vckpt_agent_hello {
@@ -211,6 +213,37 @@ struct vckpt_agent_news {
 	struct vckpt_list reports; /* struct vckpt_agent_report, those not heard yet */
 };
 
+/*
+ * Hooks of the guest's site (base/hooks.h), run by a child of the agent; never while it holds.  The
+ * answer comes when they are done, at the latest some seconds after limit_ns.
+ */
+struct vckpt_agent_hook {
+	uint32_t seq;
+	uint64_t epoch;
+	uint32_t incarnation;
+	char hook[24]; /* "pre-checkpoint" ... */
+	char cluster[65], guest[65];
+	char result[24];   /* what became of the epoch; "" before */
+	uint64_t limit_ns; /* for all of them together */
+	uint8_t all;       /* one that fails does not keep the others from being run */
+};
+
+struct vckpt_agent_hook_run {
+	char name[64];
+	uint32_t status;
+	uint8_t late;
+	uint64_t took_ns;
+	char text[480];
+};
+
+struct vckpt_agent_hooked {
+	uint32_t seq;
+	uint16_t code;          /* VCKPT_EREFUSED: one failed, see text */
+	struct vckpt_list runs; /* struct vckpt_agent_hook_run */
+	char text[480];
+};
+
+extern const struct vckpt_type vckpt_agent_hook_type, vckpt_agent_hooked_type;
 extern const struct vckpt_type vckpt_agent_listen_type, vckpt_agent_news_type,
 	vckpt_agent_wish_type, vckpt_agent_report_type;
 extern const struct vckpt_type vckpt_agent_hello_type, vckpt_agent_welcome_type,

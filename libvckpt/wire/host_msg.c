@@ -35,7 +35,8 @@ static const struct vckpt_field request_fields[] = {
 	VCKPT_F_STR(REQ, store_uuid, 2),  VCKPT_F_UINT(REQ, limit, 3),
 	VCKPT_F_STR(REQ, text, 4),        VCKPT_F_UINT(REQ, heard, 4),
 	VCKPT_F_STR(REQ, peer, 5),        VCKPT_F_STR(REQ, data, 5),
-	VCKPT_F_UINT(REQ, how, 5),
+	VCKPT_F_UINT(REQ, how, 5),        VCKPT_F_STR(REQ, hook, 5),
+	VCKPT_F_STR(REQ, result, 5),
 };
 const struct vckpt_type vckpt_host_request_type = VCKPT_TYPE(vckpt_host_request, request_fields);
 
@@ -76,6 +77,7 @@ const char *vckpt_host_op_name(unsigned op)
 		[VCKPT_OP_LISTEN] = "listen",
 		[VCKPT_OP_READ] = "read",
 		[VCKPT_OP_MIGRATE] = "migrate",
+		[VCKPT_OP_HOOK] = "hook",
 	};
 
 	if (op >= sizeof(names) / sizeof(names[0]) || !names[op])

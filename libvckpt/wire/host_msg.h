@@ -90,8 +90,10 @@ enum vckpt_host_op {
 				upto, token its code, expiry_ns its retry_ns */
 	VCKPT_OP_READ = 21,   /* cut, and paused by its engine: its memory is read, it may run; only
 				for a guest whose PREPARE said "says_read" */
-	VCKPT_OP_MIGRATE = 22 /* since 5: live to `peer`; given up after timeout_ns.  PROGRESS,
-				 detail as of the reply */
+	VCKPT_OP_MIGRATE = 22, /* since 5: live to `peer`; given up after timeout_ns.  PROGRESS,
+				  detail as of the reply */
+	VCKPT_OP_HOOK = 23 /* host, or guest; since 5: the site's hooks are run, expiry_ns is their
+			      limit; detail: what they said.  Not while the guest is held */
 };
 
 /* How MIGRATE may be done. */
@@ -130,9 +132,11 @@ struct vckpt_host_request {
 			   */
 	struct vckpt_list peers; /* HOLD, WAKE: struct vckpt_agent_peer */
 	char store_uuid[37];     /* since 2.  OPEN: of the store that is meant, "" any */
-	uint64_t limit; /* since 3.  PREPARE: bytes a second that captures may write; 0 any */
-	char text[256]; /* since 4.  LISTEN: of the verdict */
-	uint64_t heard; /* since 4.  LISTEN: as there */
+	uint64_t limit;  /* since 3.  PREPARE: bytes a second that captures may write; 0 any */
+	char text[256];  /* since 4.  LISTEN: of the verdict */
+	uint64_t heard;  /* since 4.  LISTEN: as there */
+	char hook[24];   /* since 5.  HOOK: "pre-checkpoint", "post-checkpoint", "post-restart" */
+	char result[24]; /* since 5.  HOOK: what became of the epoch */
 	char peer[256], data[256]; /* since 5.  MIGRATE: libvirt's URI of the other host, and where
 				      QEMU sends memory ("" by host name) */
 	uint32_t how;              /* since 5.  MIGRATE: VCKPT_HOW_* */

@@ -94,6 +94,31 @@ static void test_versions(void)
 	vckpt_buf_free(&b);
 }
 
+/* Of a host that has not read WELCOME yet RESTORED comes in version 1, also to a newer agent. */
+static void test_lowest_version(void)
+{
+	const unsigned n = VCKPT_AGENT_HIGHEST;
+	struct vckpt_agent_restored in = {.seq = 3, .epoch = 4, .incarnation = 5}, out;
+	struct vckpt_agent_reply reply = {.seq = 3, .code = VCKPT_EBUSY, .text = "no"}, got;
+	struct vckpt_buf b = VCKPT_BUF_EMPTY;
+
+	CU_ASSERT_EQUAL(vckpt_encode(&vckpt_agent_restored_type, &in, VCKPT_AGENT_LOWEST, &b, NULL),
+			0);
+	CU_ASSERT_EQUAL(vckpt_decode(&vckpt_agent_restored_type, &out, VCKPT_AGENT_LOWEST, b.data,
+				     b.len, NULL),
+			0);
+	CU_ASSERT_EQUAL(out.incarnation, 5);
+	vckpt_message_free(&vckpt_agent_restored_type, &out);
+	b.len = 0;
+	/* And its answer, of the version that was agreed on, must be what version 1 has. */
+	CU_ASSERT_EQUAL(vckpt_encode(&vckpt_agent_reply_type, &reply, n, &b, NULL), 0);
+	CU_ASSERT_EQUAL(vckpt_decode(&vckpt_agent_reply_type, &got, VCKPT_AGENT_LOWEST, b.data,
+				     b.len, NULL),
+			0);
+	CU_ASSERT_EQUAL(got.code, VCKPT_EBUSY);
+	vckpt_buf_free(&b);
+}
+
 static void test_bad_strings(void)
 {
 	struct vckpt_agent_reply in = {.seq = 1}, out;
@@ -260,6 +285,7 @@ static const struct unit_test tests[] = {
 	{"a message comes back as it was", test_round_trip},
 	{"exact length or refusal", test_exact_length},
 	{"an older version has fewer fields", test_versions},
+	{"RESTORED in the lowest version", test_lowest_version},
 	{"strings have one end", test_bad_strings},
 	{"a count that cannot be is refused before memory is asked for", test_huge_list},
 	{"sound frames are found among noise", test_noise},

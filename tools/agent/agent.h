@@ -24,6 +24,7 @@
 
 struct vckpt_agent;
 struct vckpt_restoring;
+struct vckpt_hooking;
 
 /* A make that can be had here. */
 struct vckpt_gate {
@@ -52,6 +53,8 @@ struct vckpt_agent {
 	unsigned ngates;
 	struct vckpt_hold hold;
 	struct vckpt_restoring *restoring; /* NULL: no RESTORED is being served */
+	struct vckpt_hooking *hooking;     /* NULL: no hooks are being run */
+	const char *hooks;                 /* folder of the site's hooks */
 	struct vckpt_session session;
 	struct vckpt_speak speak;
 	bool urgent; /* may run before the ranks: SCHED_FIFO was granted */
@@ -75,6 +78,11 @@ int vckpt_hold_end(struct vckpt_agent *a, struct vckpt_toll *toll, struct vckpt_
 
 /* restored.c: RESTORED; answers AWAKE when the addresses have been probed. */
 void vckpt_restored(struct vckpt_agent *a, const struct vckpt_agent_restored *m);
+
+/* site.c: HOOK; answers HOOKED when they are done. */
+void vckpt_site_hook(struct vckpt_agent *a, const struct vckpt_agent_hook *m);
+/* Ends those that run, without an answer. */
+void vckpt_site_close(struct vckpt_agent *a);
 
 /* inquire.c: INQUIRE.  The lists of *out are allocated: vckpt_message_free(). */
 void vckpt_inquire(struct vckpt_agent *a, struct vckpt_agent_findings *out);

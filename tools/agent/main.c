@@ -19,12 +19,12 @@
 const char *argp_program_version = "vckpt-agent " PACKAGE_VERSION;
 
 struct options {
-	const char *port, *run_dir, *gates, *nics;
+	const char *port, *run_dir, *gates, *nics, *hooks;
 	struct vckpt_speak_options speak;
 	enum vckpt_level level;
 };
 
-enum { OPT_ASK_FILE = 256, OPT_ASK_SIGNAL, OPT_HOLD_OFF_MAX, OPT_BEFORE_MAX };
+enum { OPT_ASK_FILE = 256, OPT_ASK_SIGNAL, OPT_HOLD_OFF_MAX, OPT_BEFORE_MAX, OPT_HOOKS };
 
 static const struct argp_option option_list[] = {
 	{"port", 'p', "PATH", 0, "The host's port (default: virtio-serial port org.vckpt.0)", 0},
@@ -40,6 +40,8 @@ static const struct argp_option option_list[] = {
 	 "Longest time for which a program may hold checkpoints off (default: 60)", 0},
 	{"before-max", OPT_BEFORE_MAX, "SECONDS", 0,
 	 "Longest time that a checkpoint waits for what programs do before it (default: 10)", 0},
+	{"hooks", OPT_HOOKS, "DIR", 0,
+	 "Folder of the site's hooks (default: /etc/vckpt/guest-hooks)", 0},
 	{"log", 'l', "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
 	{0}};
 
@@ -93,6 +95,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_BEFORE_MAX:
 		o->speak.patience_max = seconds(arg, state);
+		return 0;
+	case OPT_HOOKS:
+		o->hooks = arg;
 		return 0;
 	case 'l':
 		if (vckpt_level_parse(arg, &o->level, &err) < 0)
@@ -223,6 +228,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {.run_dir = "/run/vckpt",
 			    .gates = "nic-plug,socket",
+			    .hooks = "/etc/vckpt/guest-hooks",
 			    .level = VCKPT_INFO,
 			    .speak = {.hold_max = 60 * VCKPT_S, .patience_max = 10 * VCKPT_S}};
 	struct vckpt_error err = VCKPT_ERROR_NONE;
@@ -237,6 +243,7 @@ int main(int argc, char **argv)
 		return VCKPT_ESYSTEM;
 	a->log = (struct vckpt_log){.level = o.level, .sink = vckpt_log_stderr};
 	a->route.fd = a->diag.fd = -1;
+	a->hooks = o.hooks;
 	if (set_up(a, &o, &err) < 0) {
 		vckpt_log(&a->log, VCKPT_ERROR, "agent", "%s", err.text);
 		return (int)err.code;
@@ -246,6 +253,7 @@ int main(int argc, char **argv)
 	rc = run(a);
 	/* In the order of need: a gate left shut is worse than a socket left open. */
 	vckpt_hold_close(a);
+	vckpt_site_close(a);
 	vckpt_session_close(&a->session);
 	vckpt_speak_close(&a->speak);
 	vckpt_clients_close(&a->clients);

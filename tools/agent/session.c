@@ -347,6 +347,7 @@ union message {
 	struct vckpt_agent_hold hold;
 	struct vckpt_agent_restored restored;
 	struct vckpt_agent_listen listen;
+	struct vckpt_agent_hook hook;
 };
 
 static void dispatch(struct vckpt_session *s, const struct vckpt_frame *f, const union message *m)
@@ -381,6 +382,9 @@ static void dispatch(struct vckpt_session *s, const struct vckpt_frame *f, const
 		vckpt_fault_here("agent.told.listen", NULL);
 		vckpt_speak_listen(&s->agent->speak, &m->listen);
 		break;
+	case VCKPT_AGENT_HOOK:
+		vckpt_site_hook(s->agent, &m->hook);
+		break;
 	}
 }
 
@@ -394,10 +398,10 @@ static void serve(struct vckpt_session *s, const struct vckpt_frame *f)
 		[VCKPT_AGENT_RESTORED] = &vckpt_agent_restored_type,
 		[VCKPT_AGENT_INQUIRE] = &vckpt_agent_ask_type,
 		[VCKPT_AGENT_LISTEN] = &vckpt_agent_listen_type,
+		[VCKPT_AGENT_HOOK] = &vckpt_agent_hook_type,
 	};
 	const struct vckpt_type *type =
 		f->type < sizeof(types) / sizeof(types[0]) ? types[f->type] : NULL;
-	unsigned version = f->type == VCKPT_AGENT_HELLO ? VCKPT_AGENT_LOWEST : s->version;
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	union message m;
 
@@ -409,13 +413,16 @@ static void serve(struct vckpt_session *s, const struct vckpt_frame *f)
 				  f->type);
 		return;
 	}
-	if (!type || f->version != version) {
+	/* A host that has not read WELCOME yet writes the lowest version (RESTORED, so that it is
+	 * there before the guest runs). */
+	if (!type || f->version < VCKPT_AGENT_LOWEST ||
+	    f->version > (f->type == VCKPT_AGENT_HELLO ? VCKPT_AGENT_LOWEST : s->version)) {
 		vckpt_session_say(s, VCKPT_WARN, "session",
 				  "message %u of version %u is not known: dropped", f->type,
 				  f->version);
 		return;
 	}
-	if (vckpt_decode(type, &m, version, f->payload, f->len, &err) < 0) {
+	if (vckpt_decode(type, &m, f->version, f->payload, f->len, &err) < 0) {
 		vckpt_session_say(s, VCKPT_WARN, "session", "%s: dropped", err.text);
 		return;
 	}

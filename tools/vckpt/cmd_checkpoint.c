@@ -12,7 +12,7 @@ struct checkpoint {
 	struct tool_settings *set;
 };
 
-enum { OPT_ENGINE = 1, OPT_GATE, OPT_DRAIN, OPT_CODEC, OPT_LEVEL, OPT_LIMIT, OPT_WHY };
+enum { OPT_ENGINE = 1, OPT_GATE, OPT_DRAIN, OPT_CODEC, OPT_LEVEL, OPT_LIMIT, OPT_WHY, OPT_HOOKS };
 
 static const struct argp_option options[] = {
 	{"engine", OPT_ENGINE, "NAME", 0,
@@ -31,6 +31,10 @@ static const struct argp_option options[] = {
 	{"level", OPT_LEVEL, "N", 0, "compression level of the codec", 0},
 	{"limit", OPT_LIMIT, "MIB", 0,
 	 "write at most so many MiB a second on each host, as long as no guest has to wait for it",
+	 0},
+	{"hooks", OPT_HOOKS, "POLICY", 0,
+	 "what a hook that fails before the checkpoint does: fail (default) or go-on; none: run no "
+	 "hooks",
 	 0},
 	{"why", OPT_WHY, "TEXT", 0, "kept in the epoch's record", 0},
 	{0},
@@ -54,6 +58,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_LIMIT:
 		if (tool_setting(o->set, "checkpoint", names[key], arg, &err) < 0)
 			argp_error(state, "--%s", err.text);
+		return 0;
+	case OPT_HOOKS:
+		if (tool_setting(o->set, "hooks", "policy", arg, &err) < 0)
+			argp_error(state, "--hooks: %s", err.text);
+		o->set->checkpoint.hooks = o->set->hooks;
 		return 0;
 	case OPT_WHY:
 		o->set->checkpoint.why = arg;
@@ -113,6 +122,7 @@ static void print(const struct vckpt_checkpoint_result *r)
 		       tool_bytes(b, tool_number(guest, "receipt.bytes_out")));
 	}
 	tool_print_loud(rec);
+	tool_print_hooks(stdout, json_object_get(rec, "hooks"), true);
 	tool_print_notes(stdout, rec);
 }
 

@@ -20,6 +20,7 @@ static void print_line(const json_t *l)
 	       *why ? ": " : "", why);
 	if (*error)
 		printf("%19s  %s\n", "", error);
+	tool_print_hooks(stdout, json_object_get(l, "hooks"), true);
 }
 
 static const struct argp log_argp = {

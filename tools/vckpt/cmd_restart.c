@@ -88,6 +88,7 @@ static void print(const struct vckpt_restart_result *r)
 		       json_is_false(json_object_get(json_object_get(guest, "wake"), "awake"))
 			       ? ", its agent is silent"
 			       : "");
+	tool_print_hooks(stdout, json_object_get(rec, "hooks"), true);
 	tool_print_notes(stdout, rec);
 }
 
@@ -96,7 +97,7 @@ static int run(struct tool *t, int argc, char **argv)
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct vckpt_restart_result result = {0};
 	struct vckpt_cluster_ctx ctx;
-	struct restart o = {.opt.deadlines = t->settings.deadlines};
+	struct restart o = {.opt.deadlines = t->settings.deadlines, .opt.hooks = t->settings.hooks};
 	uint64_t epoch = 0;
 	char name[65];
 	int rc = 0;

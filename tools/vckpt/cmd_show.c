@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cluster/log.h"
 #include "store/catalogue.h"
 #include "store/store.h"
 #include "tool.h"
@@ -81,6 +82,17 @@ static void print_epoch(const struct vckpt_epoch *e)
 		print_disks(r);
 	}
 	tool_print_loud(e->record);
+	tool_print_hooks(stdout, json_object_get(e->record, "hooks"), false);
+}
+
+/* Those after the commit are not in the entry that was committed. */
+static void add_hooks(const struct vckpt_store *store, struct vckpt_epoch *e)
+{
+	json_t *hooks = vckpt_cluster_hooks(store, e->cluster, e->epoch);
+
+	if (hooks && json_is_object(e->record))
+		json_object_set(e->record, "hooks", hooks);
+	json_decref(hooks);
 }
 
 static const struct argp show_argp = {
@@ -114,6 +126,8 @@ static int run_show(struct tool *t, int argc, char **argv)
 		rc = vckpt_catalogue_newest(store, name, &epoch, &err);
 	if (rc == 0)
 		rc = vckpt_catalogue_get(store, name, epoch, &e, &err);
+	if (rc == 0)
+		add_hooks(store, &e);
 	if (rc == 0 && t->json) {
 		json_t *j = epoch_object(&e, &err);
 

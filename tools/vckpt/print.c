@@ -20,8 +20,10 @@ int tool_failed_with(struct tool *t, const char *command, const struct vckpt_err
 		json_decref(j);
 	} else {
 		fprintf(stderr, "vckpt %s: %s\n", command, err->text);
-		if (!t->quiet)
+		if (!t->quiet) {
+			tool_print_hooks(stderr, json_object_get(record, "hooks"), true);
 			tool_print_notes(stderr, record);
+		}
 	}
 	/* A newer host may know codes that we do not document. */
 	return err->code == VCKPT_OK || err->code > VCKPT_ECANCELED ? VCKPT_EFAIL : (int)err->code;
@@ -39,6 +41,31 @@ void tool_print_notes(FILE *to, const json_t *record)
 
 	json_array_foreach (json_object_get(record, "notes"), i, note)
 		fprintf(to, "  note: %s\n", json_string_value(note));
+}
+
+void tool_print_hooks(FILE *to, const json_t *hooks, bool failed)
+{
+	const json_t *h;
+	size_t i;
+
+	json_array_foreach (hooks, i, h) {
+		const char *guest = tool_string(h, "guest"), *said = tool_string(h, "said");
+		double status = tool_number(h, "status");
+		bool ran = *tool_string(h, "hook");
+		char took[16];
+
+		if (failed && ran && status == 0)
+			continue;
+		fprintf(to, "  hook %s%s%s, %s: ", tool_string(h, "when"), ran ? "/" : "",
+			tool_string(h, "hook"), *guest ? guest : tool_string(h, "host"));
+		if (json_is_true(json_object_get(h, "late")))
+			fprintf(to, "ended after %s%s", tool_ms(took, tool_number(h, "took_ms")),
+				*said ? ": " : "");
+		else if (ran)
+			fprintf(to, "status %.0f in %s%s", status,
+				tool_ms(took, tool_number(h, "took_ms")), *said ? ": " : "");
+		fprintf(to, "%s\n", said);
+	}
 }
 
 void tool_print_loud(const json_t *record)

@@ -11,11 +11,16 @@
 
 #include "base/clock.h"
 
-enum kind { TEXT, PATH, CHOICE, DRAIN, LEVEL, MIB, SECONDS };
+enum kind { TEXT, PATH, CHOICE, ORDER, DRAIN, LEVEL, MIB, SECONDS };
 
 static const char *const engines[] = {"background", "stop-copy", NULL};
 static const char *const gates[] = {"nic-plug", "socket", "none", NULL};
 static const char *const codecs[] = {"lz4", "zstd", "none", NULL};
+
+static const char *const policies[] = {[VCKPT_HOOKS_FAIL] = "fail",
+				       [VCKPT_HOOKS_GO_ON] = "go-on",
+				       [VCKPT_HOOKS_NONE] = "none",
+				       NULL};
 
 #define AT(member) offsetof(struct tool_settings, member)
 
@@ -37,6 +42,8 @@ static const struct setting {
 	{"checkpoint", "limit", MIB, AT(checkpoint.limit), NULL},
 	{"migrate", "peer", TEXT, AT(peer), NULL},
 	{"migrate", "data", TEXT, AT(data), NULL},
+	{"hooks", "policy", ORDER, AT(hooks.policy), policies},
+	{"hooks", "limit", SECONDS, AT(hooks.limit_ns), NULL},
 	{"deadlines", "prepare", SECONDS, AT(deadlines.prepare_ns), NULL},
 	{"deadlines", "quiet", SECONDS, AT(deadlines.quiet_ns), NULL},
 	{"deadlines", "pause", SECONDS, AT(deadlines.pause_ns), NULL},
@@ -64,7 +71,8 @@ static int take_text(const struct setting *k, const char *value, const char **to
 	return *to ? 0 : vckpt_fail_errno(err, "no memory for %s", k->key);
 }
 
-static int take_choice(const struct setting *k, const char *value, const char **to,
+/* Which of them it is; a name itself, or (ORDER) its place in the list. */
+static int take_choice(const struct setting *k, const char *value, void *to,
 		       struct vckpt_error *err)
 {
 	char all[128] = "";
@@ -72,7 +80,10 @@ static int take_choice(const struct setting *k, const char *value, const char **
 
 	for (size_t i = 0; k->choices[i]; i++) {
 		if (strcmp(k->choices[i], value) == 0) {
-			*to = k->choices[i];
+			if (k->kind == ORDER)
+				*(unsigned *)to = (unsigned)i;
+			else
+				*(const char **)to = k->choices[i];
 			return 0;
 		}
 		used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%s", i ? ", " : "",
@@ -116,6 +127,7 @@ static int take(const struct setting *k, struct tool_settings *s, const char *va
 	case PATH:
 		return take_text(k, value, to, err);
 	case CHOICE:
+	case ORDER:
 		return take_choice(k, value, to, err);
 	case DRAIN:
 		return vckpt_drain_parse(value, to, err);
@@ -227,6 +239,7 @@ int tool_settings_load(struct tool_settings *s, struct vckpt_error *err)
 	if (rc == 0) {
 		*s = fresh;
 		s->checkpoint.deadlines = s->deadlines;
+		s->checkpoint.hooks = s->hooks;
 	}
 	return rc;
 }

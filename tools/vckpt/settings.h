@@ -13,6 +13,7 @@ struct tool_settings {
 	const char *peer, *data;                     /* of migrations; NULL: not set */
 	struct vckpt_checkpoint_options checkpoint;
 	struct vckpt_deadlines deadlines; /* 0: not set */
+	struct vckpt_hook_options hooks;
 };
 
 /* Sets one value, checked: of the file, or of the option of the same name.  The sentence of a

@@ -123,7 +123,11 @@ static int set_up_events(struct daemon *d, struct vckpt_error *err)
 
 static int set_up(struct daemon *d, struct vckpt_error *err)
 {
-	struct vckpt_local_config config = {d->o->uri, d->o->run_dir, &d->log, d->o->buffer};
+	struct vckpt_local_config config = {.uri = d->o->uri,
+					    .run_dir = d->o->run_dir,
+					    .log = &d->log,
+					    .buffer = d->o->buffer,
+					    .hooks = d->o->hooks};
 
 	if (gethostname(d->host_name, sizeof(d->host_name) - 1) < 0)
 		strcpy(d->host_name, "localhost");

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "host/local/local.h"
 #include "host/remote/remote.h"
 #include "vckptd.h"
 
@@ -19,7 +20,7 @@
 
 const char *argp_program_version = "vckptd " PACKAGE_VERSION;
 
-enum { OPT_STDIO = 0x100, OPT_DAEMON, OPT_FOREGROUND, OPT_IDLE, OPT_BUFFER };
+enum { OPT_STDIO = 0x100, OPT_DAEMON, OPT_FOREGROUND, OPT_IDLE, OPT_BUFFER, OPT_HOOKS };
 
 static const struct argp_option option_list[] = {
 	{"socket", 's', "PATH", 0, "Listen here (default: " DEFAULT_SOCKET ")", 0},
@@ -34,6 +35,8 @@ static const struct argp_option option_list[] = {
 	{"buffer", OPT_BUFFER, "MIB", 0,
 	 "Memory for pages that wait to be compressed (default: a quarter of what is available)",
 	 0},
+	{"hooks", OPT_HOOKS, "DIR", 0,
+	 "Folder of the site's hooks (VCKPT_HOOKS; " VCKPT_LOCAL_HOOKS ")", 0},
 	{"log", 'l', "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
 	{0}};
 
@@ -74,6 +77,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->buffer = (size_t)strtoul(arg, &end, 10) << 20;
 		if (!o->buffer || *end)
 			argp_error(state, "%s is no number of MiB", arg);
+		return 0;
+	case OPT_HOOKS:
+		o->hooks = arg;
 		return 0;
 	case 'l':
 		if (vckpt_level_parse(arg, &o->level, &err) < 0)
@@ -212,15 +218,17 @@ static int pass_on(const struct options *o, const char *self)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.socket = DEFAULT_SOCKET, .level = VCKPT_INFO};
+	struct options o = {
+		.socket = DEFAULT_SOCKET, .hooks = getenv("VCKPT_HOOKS"), .level = VCKPT_INFO};
 	char run_dir[4096], *slash;
 
 	settle_descriptors();
 	signal(SIGPIPE, SIG_IGN);
 	argp_err_exit_status = VCKPT_EUSAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	if (o.socket[0] != '/' || (o.run_dir && o.run_dir[0] != '/')) {
-		fprintf(stderr, "vckptd: --socket and --run-dir want absolute paths\n");
+	if (o.socket[0] != '/' || (o.run_dir && o.run_dir[0] != '/') ||
+	    (o.hooks && o.hooks[0] != '/')) {
+		fprintf(stderr, "vckptd: --socket, --run-dir and --hooks want absolute paths\n");
 		return VCKPT_EUSAGE;
 	}
 	snprintf(run_dir, sizeof(run_dir), "%s", o.socket);

@@ -10,7 +10,7 @@
 #include "base/log.h"
 
 struct options {
-	const char *socket, *uri, *run_dir, *group;
+	const char *socket, *uri, *run_dir, *group, *hooks;
 	bool stdio, daemon;
 	unsigned idle_exit; /* seconds; 0: never */
 	size_t buffer;      /* bytes; 0: as vckpt_local decides */

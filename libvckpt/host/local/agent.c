@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/text.h"
 
 /* A HELLO that came while no agent was reading is lost: say it again after so long, then more
  * rarely. */
@@ -68,47 +69,7 @@ static int wait_for(struct vckpt_agent *a, short events, uint64_t deadline, int 
 	}
 }
 
-/* Characters that are not seen but change how the rest of a line is: directions, joiners,
- * separators of lines. */
-static bool unseen(uint32_t c)
-{
-	return (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
-	       (c >= 0x2060 && c <= 0x206f) || c == 0x61c || c == 0xfeff ||
-	       (c >= 0xe0000 && c <= 0xe007f);
-}
-
-/* Length of the UTF-8 character at `p`, or 0 if there is none that may be printed. */
-static size_t printable(const unsigned char *p)
-{
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-	uint32_t c = n == 1 ? p[0] : p[0] & (0xffu >> (n + 1));
-
-	if (n > 1 && (p[0] < 0xc0 || p[0] >= 0xf8))
-		return 0;
-	for (size_t i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80) /* also the end of the string */
-			return 0;
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c < least[n] || c > 0x10ffff ||
-	    (c >= 0xd800 && c < 0xe000) || unseen(c))
-		return 0;
-	return n;
-}
-
 /* What a guest says ends on terminals and in JSON: it may spoil neither. */
-static void clean_text(char *text)
-{
-	for (unsigned char *p = (unsigned char *)text; *p;) {
-		size_t n = printable(p);
-
-		if (!n)
-			*p = '?';
-		p += n ? n : 1;
-	}
-}
-
 static void clean_strings(const struct vckpt_type *type, void *msg)
 {
 	for (size_t i = 0; i < type->nfields; i++) {
@@ -116,7 +77,7 @@ static void clean_strings(const struct vckpt_type *type, void *msg)
 		void *at = (char *)msg + f->offset;
 
 		if (f->kind == VCKPT_STR) {
-			clean_text(at);
+			vckpt_clean_text(at);
 		} else if (f->kind == VCKPT_LIST) {
 			struct vckpt_list *l = at;
 
@@ -138,6 +99,8 @@ static void clean(const struct vckpt_type *type, void *msg)
 		code = &((struct vckpt_agent_quiet *)msg)->code;
 	else if (type == &vckpt_agent_released_type)
 		code = &((struct vckpt_agent_released *)msg)->code;
+	else if (type == &vckpt_agent_hooked_type)
+		code = &((struct vckpt_agent_hooked *)msg)->code;
 	if (code && *code > VCKPT_ECANCELED)
 		*code = VCKPT_EPEER;
 }

@@ -51,7 +51,7 @@ struct vckpt_local {
 	struct vckpt_hv *hv;
 	const struct vckpt_log *log;
 	char host_name[256];
-	char journal[PATH_MAX], tokens[PATH_MAX], scratch[PATH_MAX];
+	char journal[PATH_MAX], tokens[PATH_MAX], scratch[PATH_MAX], hooks[PATH_MAX];
 };
 
 struct vckpt_event_item;
@@ -255,6 +255,9 @@ int vckpt_guest_doctor(struct vckpt_guest *g, const struct vckpt_host_request *r
 /* listen.c */
 int vckpt_guest_listen(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		       struct vckpt_outcome *out, struct vckpt_error *err);
+/* site.c */
+int vckpt_guest_hook(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		     struct vckpt_outcome *out, struct vckpt_error *err);
 const char *vckpt_domain_state_name(enum vckpt_domain_state state);
 
 /* detail.c: messages as JSON.  NULL without memory; new references. */

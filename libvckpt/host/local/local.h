@@ -16,12 +16,15 @@
 #include "base/log.h"
 #include "host/host.h"
 
+#define VCKPT_LOCAL_HOOKS "/etc/vckpt/hooks"
+
 struct vckpt_local_config {
 	const char *uri;             /* of libvirtd; NULL: qemu:///system */
 	const char *run_dir;         /* absolute; made if it is not there */
 	const struct vckpt_log *log; /* may be NULL; must outlive the vckpt_local */
 	size_t buffer; /* bytes of pages that may wait to be packed, of all captures together; 0: a
 			  quarter of the memory that is available when the first begins */
+	const char *hooks; /* folder of the site's hooks; NULL: VCKPT_LOCAL_HOOKS */
 };
 
 struct vckpt_local;

@@ -48,6 +48,8 @@ int vckpt_local_new(const struct vckpt_local_config *config, struct vckpt_local 
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory");
 	l->log = config->log;
 	l->buffer = config->buffer;
+	snprintf(l->hooks, sizeof(l->hooks), "%s",
+		 config->hooks ? config->hooks : VCKPT_LOCAL_HOOKS);
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -353,11 +353,16 @@ int vckpt_null_perform(struct null_host *h, struct vckpt_null_guest *g,
 		return 0;
 	}
 	if (!g && (req->op == VCKPT_OP_DOCTOR || req->op == VCKPT_OP_HOST ||
-		   req->op == VCKPT_OP_FIT || req->op == VCKPT_OP_DESTROY))
+		   req->op == VCKPT_OP_FIT || req->op == VCKPT_OP_DESTROY ||
+		   req->op == VCKPT_OP_HOOK))
 		return 0;
 	if (!g)
 		return vckpt_fail(err, VCKPT_ENOTFOUND, "host %s has no guest %s", h->h.name,
 				  req->guest);
+	if (req->op == VCKPT_OP_HOOK) {
+		need(w, req, !g->held && !g->paused, "hooks of a guest that is held");
+		return 0;
+	}
 	if (req->op == VCKPT_OP_ABORT) {
 		vckpt_null_undo(g);
 		g->aborted = req->epoch;
