@@ -46,6 +46,11 @@ static int epoch_options(struct vckpt_coordinator *c, const struct vckpt_checkpo
 	o->limit = opt->limit;
 	o->parent = opt->parent;
 	o->drain = opt->drain;
+	o->freeze_fs = opt->freeze_fs != VCKPT_FREEZE_NO;
+	if (o->freeze_fs && (o->drain == VCKPT_DRAIN_NONE || strcmp(o->gate, "none") == 0))
+		return vckpt_fail(err, VCKPT_EUSAGE,
+				  "file systems are frozen while the guests hold: let them hold, "
+				  "or do not ask for it");
 	o->deadlines = opt->deadlines;
 	if (o->parent) {
 		if (vckpt_catalogue_get(c->store, c->cluster, o->parent, &parent, err) < 0)

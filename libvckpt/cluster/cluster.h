@@ -93,6 +93,9 @@ struct vckpt_hook_options {
 	uint64_t limit_ns; /* for all hooks of a folder, on each host and guest; 0: 60 s */
 };
 
+/* Are local file systems of the guests to be frozen around the cut? */
+enum vckpt_freeze_fs { VCKPT_FREEZE_NO = 0, VCKPT_FREEZE_YES };
+
 /* checkpoint: one epoch. */
 struct vckpt_checkpoint_options {
 	const char *engine; /* "background", "stop-copy"; NULL or "": what can be had */
@@ -104,7 +107,8 @@ struct vckpt_checkpoint_options {
 	uint64_t parent;   /* committed epoch whose pages may be referred to; 0 none */
 	struct vckpt_deadlines deadlines; /* members that are 0 take their defaults */
 	struct vckpt_hook_options hooks;
-	const char *why;                  /* for the record, may be NULL */
+	enum vckpt_freeze_fs freeze_fs;
+	const char *why; /* for the record, may be NULL */
 };
 
 /*
@@ -119,8 +123,8 @@ struct vckpt_checkpoint_options {
  * "domain", "host", "engine", "paused_ms", "steps": as "phases", its own part of each, "prepare":
  * {...}, "hold": {...}, "release": {...}, "receipt": {...}}]     the hosts' own details; tcp
  * counters in "prepare" and "release" "notes":
- * ["..."], "hooks": [{"when", "host", "guest"?, "hook", "status", "late", "took_ms", "said"}]; those
- * that are run after the commit are in the history, not in the catalogue
+ * ["..."], "hooks": [{"when", "host", "guest"?, "hook", "status", "late", "took_ms", "said"}];
+ * those that are run after the commit are in the history, not in the catalogue
  */
 struct vckpt_checkpoint_result {
 	uint64_t epoch;

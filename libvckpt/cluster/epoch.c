@@ -710,9 +710,11 @@ static void epoch_request(const struct vckpt_machine *m, const struct vckpt_acti
 			 o->drain == VCKPT_DRAIN_NONE ? "none" : o->gate);
 		req->level = o->level;
 		req->limit = o->limit;
+		req->freeze = o->freeze_fs;
 	} else if (a->op == VCKPT_OP_HOLD) {
 		memcpy(req->gate, e->gate, sizeof(req->gate));
 		req->token = o->token;
+		req->freeze = o->freeze_fs;
 		req->expiry_ns = o->deadlines.expiry_ns;
 	}
 }

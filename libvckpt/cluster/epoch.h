@@ -50,6 +50,7 @@ struct vckpt_epoch_options {
 	int32_t level;
 	uint64_t limit; /* bytes a second on each host, 0 any */
 	enum vckpt_drain drain;
+	bool freeze_fs;
 	struct vckpt_deadlines deadlines; /* 0: default */
 };
 

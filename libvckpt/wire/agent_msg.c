@@ -26,6 +26,7 @@ static const struct vckpt_field ask_fields[] = {
 	VCKPT_F_UINT(struct vckpt_agent_ask, seq, 1),
 	VCKPT_F_UINT(struct vckpt_agent_ask, epoch, 1),
 	VCKPT_F_UINT(struct vckpt_agent_ask, incarnation, 1),
+	VCKPT_F_UINT(struct vckpt_agent_ask, freeze, 2),
 };
 const struct vckpt_type vckpt_agent_ask_type = VCKPT_TYPE(vckpt_agent_ask, ask_fields);
 
@@ -53,6 +54,7 @@ static const struct vckpt_field hold_fields[] = {
 	VCKPT_F_UINT(struct vckpt_agent_hold, quiet_ns, 1),
 	VCKPT_F_STR(struct vckpt_agent_hold, gate, 1),
 	VCKPT_F_LIST(struct vckpt_agent_hold, peers, 1, &vckpt_agent_peer_type),
+	VCKPT_F_UINT(struct vckpt_agent_hold, freeze, 2),
 };
 const struct vckpt_type vckpt_agent_hold_type = VCKPT_TYPE(vckpt_agent_hold, hold_fields);
 
@@ -73,6 +75,8 @@ static const struct vckpt_field quiet_fields[] = {
 	VCKPT_F_UINT(struct vckpt_agent_quiet, held, 1),
 	VCKPT_F_LIST(struct vckpt_agent_quiet, loud, 1, &vckpt_agent_loud_type),
 	VCKPT_F_STR(struct vckpt_agent_quiet, text, 1),
+	VCKPT_F_STR(struct vckpt_agent_quiet, frozen, 2),
+	VCKPT_F_STR(struct vckpt_agent_quiet, unfrozen, 2),
 };
 const struct vckpt_type vckpt_agent_quiet_type = VCKPT_TYPE(vckpt_agent_quiet, quiet_fields);
 

@@ -60,6 +60,7 @@ struct vckpt_agent_ask {
 	uint32_t seq;
 	uint64_t epoch;
 	uint32_t incarnation;
+	uint8_t freeze; /* since 2, PREPARE: write out what HOLD is to freeze */
 };
 
 struct vckpt_agent_reply {
@@ -86,6 +87,8 @@ struct vckpt_agent_hold {
 	uint64_t quiet_ns;  /* duration after which "not quiet" is answered; still held then */
 	char gate[16];      /* "nic-plug", "socket", "none" or "" for the agent's first choice */
 	struct vckpt_list peers; /* struct vckpt_agent_peer */
+	uint8_t freeze; /* since 2: freeze local file systems once it is quiet, to the end of the
+			   hold */
 };
 
 /* Who is not held, or not quiet. */
@@ -106,6 +109,8 @@ struct vckpt_agent_quiet {
 	struct vckpt_list
 		loud; /* struct vckpt_agent_loud, the first 32; "not gated" ones even when quiet */
 	char text[256];
+	char frozen[256];   /* since 2: mount points of what is frozen, ", " between */
+	char unfrozen[256]; /* since 2: why others, or all, are not */
 };
 
 /* The guest's own network counters, to tell what a hold or a restart cost. */

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What a site has a say in: its hooks on hosts and in guests.
+# What a site has a say in: its hooks on hosts and in guests, file systems that stand still around the cut.
 # shellcheck source=tests/real/vckpt.sh
 . "$(dirname "$0")/vckpt.sh"
 export VCKPT_HOOKS=$TEST_DIR/hooks
@@ -72,9 +72,110 @@ h1 post-checkpoint/10-host 0: committed"
 	expect_ok "a restart" vckpt restart site@1
 	expect_eq "runs hooks, too" "$(vckpt log site --json | jq -r '.[-1].hooks[] | (.guest // .host) + " \(.when): " + .said')" \
 		"h1 post-restart: running from 1 as 1"
+	rm -r "$VCKPT_HOOKS"
+	"$lab" run n1 'rm -r /etc/vckpt'
 }
 
-lab_start 2
+newest()
+{
+	vckpt ls site --json | jq '.[-1].epoch'
+}
+
+# ---- frozen file systems ----
+
+# How much the writer in n1 has written.
+lines()
+{
+	LAB_TIMEOUT=10 "$lab" run n1 'cat /run/lines'
+}
+
+beyond()
+{
+	[ "$(lines)" -gt "$1" ]
+}
+
+writes()
+{
+	wait_until "${1:-5}" beyond $(($(lines) + 5))
+}
+
+# Frozen: it was at it, and does not get further.
+stands()
+{
+	local n
+	n=$(lines)
+	sleep 0.5
+	[ "$(lines)" -le $((n + 1)) ]
+}
+
+# journal EPOCH: does the disk as it was frozen need its journal?
+journal()
+{
+	qemu-img convert -O raw "$(vckpt show "site@$1" --json | jq -r '.guests[0].disks[0].layers[0].path')" \
+		"$TEST_DIR/raw" && dumpe2fs -h "$TEST_DIR/raw" 2>/dev/null | grep -c needs_recovery
+}
+
+# The agent (of vckpt-agent's processes the oldest), its freezer, its keeper.
+kill_in_guest()
+{
+	local which=$1
+	case $which in
+	agent) which='$(pidof vckpt-agent | tr " " "\n" | sort -n | head -n 1)' ;;
+	freezer) which='$(pidof vckpt-agent | tr " " "\n" | sort -n | tail -n 1)' ;;
+	both) which='$(pidof vckpt-agent)' ;;
+	all) which='$(pidof vckpt-agent vckpt-keeper)' ;;
+	esac
+	"$lab" run n1 "kill -KILL $which"
+}
+
+# frozen_and_killed NAME WHOM [no-successor]: the guests are held and n1 is frozen, the coordinator stands still.
+frozen_and_killed()
+{
+	vckpt_stopped stop checkpoint site --freeze-fs || return
+	expect_ok "the writer stands still" stands
+	[ $# -lt 3 ] || "$lab" run n1 'chmod 644 /usr/sbin/vckpt-agent'
+	kill_in_guest "$2"
+	expect_ok "$1" writes 5
+	[ $# -lt 3 ] || "$lab" run n1 'chmod 755 /usr/sbin/vckpt-agent'
+	vckpt_signal KILL
+	wait "$vckpt_job" 2>/dev/null
+	expect_ok "and all are free" wait_until 20 guests_free
+}
+
+freezing()
+{
+	"$lab" run n1 'mkdir /data && mount -t ext4 /dev/vda /data && cd /data && job start writer sh -c "n=0
+		while :; do echo \$n >>/data/log; n=\$((n + 1)); echo \$n >/run/lines; done"' || give_up "no writer"
+	expect_ok "a program writes to its disk" writes
+	expect_ok "a checkpoint" vckpt checkpoint site
+	expect_eq "in which the disk needs its journal" "$(journal "$(newest)")" 1
+	expect_ok "a checkpoint that freezes" vckpt checkpoint site --freeze-fs
+	clean=$(newest)
+	expect_eq "in which it does not" "$(journal "$clean")" 0
+	expect_match "what was frozen is shown" "$(vckpt show site@$clean)" '^  frozen: n1: /data$'
+	expect_match "and what was not" "$(vckpt show site@$clean)" '^  not frozen: n2: there are no local file systems$'
+	expect_ok "the program writes on" writes
+	expect_eq "without a hold nothing can be frozen" "$(vckpt checkpoint site --freeze-fs --drain none 2>&1 | grep -c 'let them hold')" 1
+
+	frozen_and_killed "the agent dies, and its child thaws" agent
+	frozen_and_killed "the child dies, and the agent thaws" freezer
+	frozen_and_killed "both die, and the keeper thaws" both no-successor
+	frozen_and_killed "all die, and the next agent thaws" all
+
+	kill_guest n1 n2
+	expect_ok "a restart from where it was frozen" vckpt restart "site@$clean"
+	expect_ok "and the program writes on" writes
+	"$lab" run n1 'killall sh; umount /data' 2>/dev/null
+}
+
+mkdir "$TEST_DIR/images"
+truncate -s 64M "$TEST_DIR/images/a.img"
+mke2fs -q -t ext4 "$TEST_DIR/images/a.img" || give_up "no file system"
+image_ready
+guests=(n1 n2)
+"$lab" up --owner $$ --scratch "$TEST_DIR" ${VCKPT_TEST_CACHE:+--cache "$VCKPT_TEST_CACHE"} || give_up "no lab"
+"$lab" define h1 n1 1 --disk "$TEST_DIR/images/a.img" && "$lab" define h1 n2 2 && "$lab" boot n1 n2 || give_up "no guests"
 expect_ok "domains are adopted" vckpt adopt site n1 n2
 hooks
+freezing
 finish

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <dirent.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -22,6 +23,7 @@
 #include "base/process.h"
 #include "clients.h"
 #include "control.h"
+#include "freeze.h"
 #include "inquire.h"
 #include "marker.h"
 #include "owners.h"
@@ -558,6 +560,60 @@ static void test_control(void)
 	wipe(dir);
 }
 
+/* ---- which file systems can stand still ---- */
+
+static const char mountinfo[] =
+	"22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,errors=remount-ro\n"
+	"23 22 0:21 / /proc rw - proc proc rw\n"
+	"24 22 0:22 / /run rw,nosuid - tmpfs tmpfs rw,size=1k\n"
+	"30 22 254:2 / /data\\040disk rw - xfs /dev/vda2 rw,attr2\n"
+	"31 22 254:2 /sub /mnt rw master:2 - xfs /dev/vda2 rw,attr2\n"
+	"32 22 254:3 / /ro ro - ext4 /dev/vda3 ro\n"
+	"33 22 0:40 / /net rw - nfs4 server:/export rw,vers=4.2\n"
+	"34 22 0:41 /@ /b rw - btrfs /dev/vda4 rw,subvol=/@\n"
+	"35 22 254:5 / /var/log rw - ext4 /dev/vda5 rw\n"
+	"bad line\n";
+
+static void test_freeze_choose(void)
+{
+	const uint64_t ours[] = {makedev(254, 5), makedev(0, 22)};
+	struct vckpt_fs fs[VCKPT_FREEZE_MAX] = {{0}};
+	char why[200];
+
+	CU_ASSERT_EQUAL_FATAL(vckpt_freeze_choose(mountinfo, ours, 2, fs, why, sizeof(why)), 3);
+	CU_ASSERT_STRING_EQUAL(fs[0].path, "/b");
+	CU_ASSERT_STRING_EQUAL(fs[1].path, "/data disk");
+	CU_ASSERT_STRING_EQUAL(fs[2].path, "/");
+	CU_ASSERT_EQUAL(fs[2].dev, makedev(254, 1));
+	CU_ASSERT_STRING_EQUAL(why, "/var/log: vckpt-agent writes to it");
+	CU_ASSERT_EQUAL(vckpt_freeze_choose("", ours, 2, fs, why, sizeof(why)), 0);
+	CU_ASSERT_STRING_EQUAL(why, "");
+}
+
+static void test_freeze_bounds(void)
+{
+	struct vckpt_fs fs[VCKPT_FREEZE_MAX] = {{0}};
+	struct vckpt_mount m;
+	char text[8192], why[64];
+	size_t used = 0;
+
+	for (unsigned i = 1; i <= 20; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used,
+					 "%u 1 8:%u / /m%u rw - ext4 /dev/x rw\n", i, i, i);
+	CU_ASSERT_EQUAL(vckpt_freeze_choose(text, NULL, 0, fs, why, sizeof(why)),
+			VCKPT_FREEZE_MAX);
+	CU_ASSERT_TRUE(strlen(why) < sizeof(why));
+	CU_ASSERT_PTR_NOT_NULL(strstr(why, "too many"));
+	snprintf(text, sizeof(text), "1 1 8:1 / /%0*d rw - ext4 /dev/x rw\n", 300, 7);
+	CU_ASSERT_EQUAL(vckpt_mount_parse(text, &m), 0);
+	CU_ASSERT_STRING_EQUAL(m.path, "");
+	CU_ASSERT_EQUAL(vckpt_freeze_choose(text, NULL, 0, fs, why, sizeof(why)), 0);
+	CU_ASSERT_EQUAL(vckpt_mount_parse("1 1 8:1 / /a - ext4 x rw", &m), 0);
+	CU_ASSERT_EQUAL(vckpt_mount_parse("1 1 8:1 / /a rw", &m), -1);
+	CU_ASSERT_EQUAL(vckpt_mount_parse("1 1 8 / /a rw - ext4 x rw", &m), -1);
+	CU_ASSERT_EQUAL(vckpt_mount_parse("1 1 8:1 / /a\\04", &m), -1);
+}
+
 static const struct unit_test tests[] = {
 	{"start of a process", test_start_of_process},
 	{"inode of a socket", test_socket_inode},
@@ -578,6 +634,8 @@ static const struct unit_test tests[] = {
 	{"a flood of the log", test_flood},
 	{"connections amid their handshake", test_young},
 	{"names of hosts", test_hosts},
+	{"which file systems are frozen", test_freeze_choose},
+	{"what mountinfo may say of them", test_freeze_bounds},
 };
 
 UNIT_MAIN("agent", tests)

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "clients.h"
 #include "control.h"
+#include "freeze.h"
 #include "gate.h"
 #include "nic.h"
 #include "nl.h"
@@ -39,6 +40,7 @@ struct vckpt_hold {
 	uint64_t received, quiet_by;
 	uint32_t seq; /* of the HOLD that waits for its QUIET */
 	bool waiting;
+	bool freeze, freezing; /* file systems: are to be, as soon as it is quiet; are, or were */
 };
 
 struct vckpt_agent {
@@ -54,7 +56,9 @@ struct vckpt_agent {
 	struct vckpt_hold hold;
 	struct vckpt_restoring *restoring; /* NULL: no RESTORED is being served */
 	struct vckpt_hooking *hooking;     /* NULL: no hooks are being run */
-	const char *hooks;                 /* folder of the site's hooks */
+	struct vckpt_freeze freeze;
+	const char *run_dir;
+	const char *hooks; /* folder of the site's hooks */
 	struct vckpt_session session;
 	struct vckpt_speak speak;
 	bool urgent; /* may run before the ranks: SCHED_FIFO was granted */

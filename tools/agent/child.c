@@ -26,6 +26,17 @@ void vckpt_child_drop(struct vckpt_child *c)
 	c->answer = NULL;
 }
 
+void vckpt_child_lasts(struct vckpt_child *c, void (*gone)(void *arg))
+{
+	c->gone = gone;
+}
+
+void vckpt_child_end(struct vckpt_child *c)
+{
+	if (c->readable)
+		shutdown(c->fd, SHUT_WR);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct vckpt_child *c = arg;
@@ -46,6 +57,16 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		if (n <= 0)
 			break;
 		c->got += left ? (size_t)n : 0;
+		c->more += left ? 0 : (unsigned)n;
+		if (c->gone && left && c->got == c->size)
+			c->done(c->arg, c->answer);
+	}
+	if (c->gone) {
+		if (c->got < c->size)
+			c->done(c->arg, NULL);
+		vckpt_child_drop(c);
+		c->gone(c->arg);
+		return;
 	}
 	whole = c->got == c->size;
 	answer = vckpt_steal_ptr(&c->answer);

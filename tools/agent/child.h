@@ -19,7 +19,9 @@ struct vckpt_child {
 	struct event *readable;
 	char *answer;
 	size_t size, got;
+	unsigned more;                               /* bytes that came behind the answer */
 	void (*done)(void *arg, const void *answer); /* NULL: it died without one */
+	void (*gone)(void *arg);
 	void *arg;
 };
 
@@ -32,6 +34,12 @@ int vckpt_child_start(struct vckpt_child *c, struct event_base *base,
 		      void (*work)(int fd, const void *what), const void *what, size_t answer_size,
 		      void (*done)(void *arg, const void *answer), void *arg,
 		      struct vckpt_error *err);
+/* One that has more to do after its answer: `done` is called as soon as that is there, and `gone`
+ * when the child has ended; c->more tells then how much it said beyond.  To be called right after
+ * vckpt_child_start(). */
+void vckpt_child_lasts(struct vckpt_child *c, void (*gone)(void *arg));
+/* Such a child finds the socket shut, and is to come to its end. */
+void vckpt_child_end(struct vckpt_child *c);
 bool vckpt_child_runs(const struct vckpt_child *c);
 /* Lets go of it.  Nothing happens if there is none. */
 void vckpt_child_drop(struct vckpt_child *c);

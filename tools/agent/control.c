@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -14,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/process.h"
 
 static int take_lock(struct vckpt_control *c, const char *run_dir, struct vckpt_error *err)
 {
@@ -105,7 +108,8 @@ static int open_state(struct vckpt_control *c, const char *run_dir, struct vckpt
 	snprintf(path, sizeof(path), "%s/state", run_dir);
 	s = map_found(path, sizeof(*s));
 	if (s && (s->magic != VCKPT_STATE_MAGIC || s->version != VCKPT_STATE_VERSION ||
-		  s->nnics > VCKPT_NICS_MAX || s->npeers > VCKPT_PEERS_MAX)) {
+		  s->nnics > VCKPT_NICS_MAX || s->npeers > VCKPT_PEERS_MAX ||
+		  s->nfrozen > VCKPT_FREEZE_MAX)) {
 		munmap(s, sizeof(*s));
 		s = NULL;
 	}
@@ -192,11 +196,40 @@ enum vckpt_active vckpt_control_active(const struct vckpt_control *c)
 	return atomic_load(&c->state->active) & VCKPT_ACTIVE_BITS;
 }
 
+static void thaw(const struct vckpt_fs *fs)
+{
+	struct stat st;
+	int fd = open(fs->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	if (!fs->dev || (fstat(fd, &st) == 0 && st.st_dev == fs->dev))
+		ioctl(fd, FITHAW, 0);
+	close(fd);
+}
+
+/* Also the keeper's: nothing is allocated. */
+bool vckpt_control_thaw(struct vckpt_control *c)
+{
+	struct vckpt_state *s = c->state;
+	uint32_t n = atomic_load(&s->nfrozen), freezer = atomic_load(&s->freezer);
+
+	if (n == 0)
+		return true;
+	if (freezer && vckpt_process_start((pid_t)freezer) == s->freezer_start)
+		return false;
+	while (n-- > 0)
+		thaw(&s->frozen[n]);
+	atomic_store(&s->nfrozen, 0);
+	return true;
+}
+
 static void open_all(struct vckpt_control *c, struct vckpt_nl *nl, uint32_t word)
 {
 	struct vckpt_state *s = c->state;
 
 	vckpt_page_let_go(c->page);
+	vckpt_control_thaw(c);
 	for (uint32_t i = 0; i < s->nnics && i < VCKPT_NICS_MAX; i++) {
 		/* A successor may have done it all and begun anew. */
 		if (atomic_load(&s->active) != word)

@@ -22,7 +22,8 @@
 
 #define VCKPT_PEERS_MAX     256
 #define VCKPT_STATE_MAGIC   UINT32_C(0x76636b54)
-#define VCKPT_STATE_VERSION 2
+#define VCKPT_STATE_VERSION 3
+#define VCKPT_FREEZE_MAX    16
 
 /* Is a hold on?  In the low bits of `active`; above them a number goes up with each hold, so that
  * whoever ends one ends the one he looked at. */
@@ -31,6 +32,12 @@ enum vckpt_active {
 	VCKPT_ACTIVE_HELD = 1,
 	VCKPT_ACTIVE_OPENING = 2, /* the keeper is at it */
 	VCKPT_ACTIVE_BITS = 3,
+};
+
+/* A file system of this guest. */
+struct vckpt_fs {
+	uint64_t dev; /* 0: has none that tells it from others */
+	char path[192];
 };
 
 struct vckpt_state {
@@ -44,6 +51,11 @@ struct vckpt_state {
 	uint32_t nnics; /* plugged by this hold */
 	int32_t nics[VCKPT_NICS_MAX];
 	uint64_t over_epoch; /* the last hold that expired, to tell the host so */
+	/* File systems that are frozen, or may be: noted before the first is. */
+	_Atomic uint32_t nfrozen;
+	_Atomic uint32_t freezer; /* pid of the child that is at it, and will thaw them; 0 none yet */
+	uint64_t freezer_start;
+	struct vckpt_fs frozen[VCKPT_FREEZE_MAX]; /* in the order in which they are frozen */
 	uint32_t npeers;     /* the cluster's other NICs as the host last named them */
 	struct vckpt_agent_peer peers[VCKPT_PEERS_MAX];
 };
@@ -76,6 +88,9 @@ void vckpt_control_expire(struct vckpt_control *c, struct vckpt_nl *nl, uint32_t
 /* The same for whatever is on, also what a keeper left half done.  Only when whoever held it, and
  * his gate, are gone. */
 void vckpt_control_settle(struct vckpt_control *c, struct vckpt_nl *nl);
+/* Thaws all that are noted as frozen, unless whoever froze them is still there to do it (he may be
+ * amid a freeze, which would be over only after our thaw).  False: he is. */
+bool vckpt_control_thaw(struct vckpt_control *c);
 void vckpt_control_peers(struct vckpt_control *c, const struct vckpt_list *peers);
 bool vckpt_control_is_peer(const struct vckpt_control *c, const uint8_t mac[6]);
 

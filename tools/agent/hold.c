@@ -60,6 +60,10 @@ static void answer_quiet(struct vckpt_hold *h, enum vckpt_code code, const char 
 	}
 	q.loud.n = louds.n < VCKPT_LOUD_MAX ? louds.n : VCKPT_LOUD_MAX;
 	q.loud.v = louds.v;
+	if (h->freezing) {
+		memcpy(q.frozen, a->freeze.frozen, sizeof(q.frozen));
+		memcpy(q.unfrozen, a->freeze.unfrozen, sizeof(q.unfrozen));
+	}
 	if (!*text && h->gate && h->gate->ops->note)
 		text = h->gate->ops->note(h->gate->gate);
 	snprintf(q.text, sizeof(q.text), "%.255s", text);
@@ -69,6 +73,25 @@ static void answer_quiet(struct vckpt_hold *h, enum vckpt_code code, const char 
 		  (unsigned long long)a->control.state->epoch, q.gate,
 		  code == VCKPT_OK ? "quiet" : vckpt_code_name(code), (double)q.took_ns / 1e6,
 		  q.held, louds.n, *text ? ": " : "", text);
+}
+
+/* What is to stand still beside the gate does, or does not get to it in time. */
+static bool stands_still(struct vckpt_hold *h, uint64_t now)
+{
+	struct vckpt_freeze *f = &h->agent->freeze;
+
+	if (h->freeze) {
+		h->freeze = false;
+		h->freezing = true;
+		vckpt_freeze_begin(f, atomic_load(&h->agent->control.state->expiry));
+	}
+	if (!h->freezing || !vckpt_freeze_busy(f))
+		return true;
+	if (now < h->quiet_by)
+		return false;
+	vckpt_freeze_end(f);
+	snprintf(f->unfrozen, sizeof(f->unfrozen), "not done in the time given");
+	return true;
 }
 
 static void on_step(evutil_socket_t fd, short what, void *arg)
@@ -87,8 +110,10 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
 	else if (h->gate->ops->check)
 		got = h->gate->ops->check(h->gate->gate, &again, &err);
 	now = vckpt_now();
-	if (got > 0)
+	if (got > 0 && stands_still(h, now))
 		answer_quiet(h, VCKPT_OK, "");
+	else if (got > 0)
+		arm(h->step, h->quiet_by - now);
 	else if (got < 0)
 		answer_quiet(h, err.code, err.text);
 	else if (now >= h->quiet_by)
@@ -115,6 +140,8 @@ static int end(struct vckpt_hold *h, bool expired, struct vckpt_toll *toll, stru
 	struct vckpt_agent *a = h->agent;
 	int rc = 0;
 
+	/* Programs wait for it as for the gate. */
+	vckpt_freeze_end(&a->freeze);
 	if (!h->gate)
 		return 0;
 	vckpt_fault_here("agent.gate.release", NULL);
@@ -266,6 +293,8 @@ void vckpt_hold_begin(struct vckpt_agent *a, const struct vckpt_agent_hold *m)
 		atomic_store(&a->control.page->incarnation, m->incarnation);
 	vckpt_fault_here("agent.gate.shut", NULL);
 	h->gate = gate;
+	h->freeze = m->freeze;
+	h->freezing = false;
 	h->seq = m->seq;
 	h->received = now;
 	h->quiet_by = m->quiet_ns > UINT64_MAX - now ? UINT64_MAX : now + m->quiet_ns;
@@ -325,6 +354,7 @@ static void take_over(struct vckpt_agent *a)
 	const struct vckpt_gate *gate;
 
 	vckpt_fault_here("agent.takeover", NULL);
+	vckpt_freeze_recover(a);
 	s->gate[sizeof(s->gate) - 1] = '\0';
 	gate = held && now < expiry ? gate_named(a, s->gate) : NULL;
 	for (unsigned i = 0; i < a->ngates; i++)

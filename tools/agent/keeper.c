@@ -25,7 +25,8 @@
 #include "proc.h"
 
 /* The agent opens at expiry itself; only then is it our turn. */
-#define GRACE (20 * VCKPT_MS)
+#define GRACE      (20 * VCKPT_MS)
+#define LOOK_AGAIN (50 * VCKPT_MS)
 
 static void watch(struct vckpt_control *c, struct vckpt_nl *nl, pid_t agent, int agent_fd)
 {
@@ -42,7 +43,13 @@ static void watch(struct vckpt_control *c, struct vckpt_nl *nl, pid_t agent, int
 		struct timespec ts;
 		uint64_t left, sink;
 
-		if (atomic_load(&s->owner) != (uint32_t)agent || (dead && !held))
+		bool frozen = dead && atomic_load(&s->nfrozen) > 0;
+
+		/* What froze them thaws when the agent is gone; if that was killed, too, we do. */
+		if (atomic_load(&s->owner) != (uint32_t)agent)
+			return;
+		frozen = frozen && !vckpt_control_thaw(c);
+		if (dead && !held && !frozen)
 			return;
 		due = due > UINT64_MAX - GRACE ? UINT64_MAX : due + GRACE;
 		if (held && now >= due) {
@@ -51,10 +58,12 @@ static void watch(struct vckpt_control *c, struct vckpt_nl *nl, pid_t agent, int
 			vckpt_fault_here("agent.keeper.opened", NULL);
 			continue;
 		}
-		left = held ? due - now : 0;
+		left = held ? due - now : UINT64_MAX;
+		if (frozen && left > LOOK_AGAIN)
+			left = LOOK_AGAIN;
 		ts.tv_sec = (time_t)(left / VCKPT_S);
 		ts.tv_nsec = (long)(left % VCKPT_S);
-		if (ppoll(p, 2, held ? &ts : NULL, NULL) <= 0)
+		if (ppoll(p, 2, held || frozen ? &ts : NULL, NULL) <= 0)
 			continue;
 		if (p[0].revents && read(c->keeper_fd, &sink, sizeof(sink)) < 0 && errno != EINTR &&
 		    errno != EAGAIN)

@@ -199,7 +199,7 @@ static int set_up(struct vckpt_agent *a, const struct options *o, struct vckpt_e
 					 .diag = &a->diag,
 					 .nics = &a->nics};
 	if (vckpt_clients_open(&a->clients, a->base, o->run_dir, &a->log, err) < 0 ||
-	    vckpt_hold_open(a, o->gates, err) < 0 ||
+	    vckpt_freeze_open(&a->freeze, a, err) < 0 || vckpt_hold_open(a, o->gates, err) < 0 ||
 	    vckpt_speak_open(&a->speak, a, &o->speak, err) < 0 ||
 	    vckpt_session_open(&a->session, a, o->port, err) < 0)
 		return -1;
@@ -244,6 +244,7 @@ int main(int argc, char **argv)
 	a->log = (struct vckpt_log){.level = o.level, .sink = vckpt_log_stderr};
 	a->route.fd = a->diag.fd = -1;
 	a->hooks = o.hooks;
+	a->run_dir = o.run_dir;
 	if (set_up(a, &o, &err) < 0) {
 		vckpt_log(&a->log, VCKPT_ERROR, "agent", "%s", err.text);
 		return (int)err.code;
@@ -253,6 +254,7 @@ int main(int argc, char **argv)
 	rc = run(a);
 	/* In the order of need: a gate left shut is worse than a socket left open. */
 	vckpt_hold_close(a);
+	vckpt_freeze_close(&a->freeze);
 	vckpt_site_close(a);
 	vckpt_session_close(&a->session);
 	vckpt_speak_close(&a->speak);

@@ -279,7 +279,7 @@ static void serve_hello(struct vckpt_session *s, const struct vckpt_frame *f,
 			  m->cluster, m->guest, (unsigned long long)f->nonce);
 }
 
-static void serve_prepare(struct vckpt_session *s, const struct vckpt_agent_ask *m)
+void vckpt_session_prepare(struct vckpt_session *s, const struct vckpt_agent_ask *m)
 {
 	struct vckpt_agent *a = s->agent;
 	struct vckpt_state *st = a->control.state;
@@ -302,6 +302,8 @@ static void serve_prepare(struct vckpt_session *s, const struct vckpt_agent_ask 
 		r.retry_ns = expiry > now ? expiry - now : 1;
 		snprintf(r.text, sizeof(r.text), "epoch %llu is still held, for %.3f s at most",
 			 (unsigned long long)st->epoch, (double)r.retry_ns / 1e9);
+	} else if (vckpt_freeze_prepare(&a->freeze, m)) {
+		return;
 	} else if (vckpt_programs_prepare(&a->speak.programs, m->epoch, known, now, &r)) {
 		vckpt_agent_urgent(a, false);
 		vckpt_hold_prepare(a);
@@ -360,7 +362,7 @@ static void dispatch(struct vckpt_session *s, const struct vckpt_frame *f, const
 		break;
 	case VCKPT_AGENT_PREPARE:
 		vckpt_fault_here("agent.told.prepare", NULL);
-		serve_prepare(s, &m->ask);
+		vckpt_session_prepare(s, &m->ask);
 		break;
 	case VCKPT_AGENT_HOLD:
 		vckpt_fault_here("agent.told.hold", NULL);

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "wire/agent_msg.h"
 #include "wire/codec.h"
 #include "wire/frame.h"
 
@@ -39,6 +40,8 @@ void vckpt_session_close(struct vckpt_session *s);
 /* A line in the log that the host's side can bring about at will: 20 a minute, then a count. */
 void vckpt_session_say(struct vckpt_session *s, enum vckpt_level level, const char *where,
 		       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* PREPARE, or one that had to wait, is served. */
+void vckpt_session_prepare(struct vckpt_session *s, const struct vckpt_agent_ask *m);
 /* Queues a message to the host and sends what the port takes.  Without a session it is dropped. */
 void vckpt_session_send(struct vckpt_session *s, uint16_t type, const struct vckpt_type *mtype,
 			const void *msg);

@@ -12,7 +12,17 @@ struct checkpoint {
 	struct tool_settings *set;
 };
 
-enum { OPT_ENGINE = 1, OPT_GATE, OPT_DRAIN, OPT_CODEC, OPT_LEVEL, OPT_LIMIT, OPT_WHY, OPT_HOOKS };
+enum {
+	OPT_ENGINE = 1,
+	OPT_GATE,
+	OPT_DRAIN,
+	OPT_CODEC,
+	OPT_LEVEL,
+	OPT_LIMIT,
+	OPT_WHY,
+	OPT_HOOKS,
+	OPT_FREEZE
+};
 
 static const struct argp_option options[] = {
 	{"engine", OPT_ENGINE, "NAME", 0,
@@ -32,6 +42,8 @@ static const struct argp_option options[] = {
 	{"limit", OPT_LIMIT, "MIB", 0,
 	 "write at most so many MiB a second on each host, as long as no guest has to wait for it",
 	 0},
+	{"freeze-fs", OPT_FREEZE, 0, 0,
+	 "freeze the guests' local file systems around the cut, so that they are clean on disk", 0},
 	{"hooks", OPT_HOOKS, "POLICY", 0,
 	 "what a hook that fails before the checkpoint does: fail (default) or go-on; none: run no "
 	 "hooks",
@@ -63,6 +75,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (tool_setting(o->set, "hooks", "policy", arg, &err) < 0)
 			argp_error(state, "--hooks: %s", err.text);
 		o->set->checkpoint.hooks = o->set->hooks;
+		return 0;
+	case OPT_FREEZE:
+		o->set->checkpoint.freeze_fs = VCKPT_FREEZE_YES;
 		return 0;
 	case OPT_WHY:
 		o->set->checkpoint.why = arg;
@@ -121,6 +136,7 @@ static void print(const struct vckpt_checkpoint_result *r)
 		       tool_bytes(a, tool_number(guest, "receipt.ram_bytes")),
 		       tool_bytes(b, tool_number(guest, "receipt.bytes_out")));
 	}
+	tool_print_frozen(rec);
 	tool_print_loud(rec);
 	tool_print_hooks(stdout, json_object_get(rec, "hooks"), true);
 	tool_print_notes(stdout, rec);

@@ -81,6 +81,7 @@ static void print_epoch(const struct vckpt_epoch *e)
 			printf("    encrypted%s\n", r->disks ? "; its disks are not" : "");
 		print_disks(r);
 	}
+	tool_print_frozen(e->record);
 	tool_print_loud(e->record);
 	tool_print_hooks(stdout, json_object_get(e->record, "hooks"), false);
 }

@@ -68,6 +68,22 @@ void tool_print_hooks(FILE *to, const json_t *hooks, bool failed)
 	}
 }
 
+void tool_print_frozen(const json_t *record)
+{
+	const json_t *g;
+	size_t i;
+
+	json_array_foreach (json_object_get(record, "guests"), i, g) {
+		const char *frozen = tool_string(g, "hold.frozen");
+		const char *unfrozen = tool_string(g, "hold.unfrozen");
+
+		if (*frozen)
+			printf("  frozen: %s: %s\n", tool_string(g, "guest"), frozen);
+		if (*unfrozen)
+			printf("  not frozen: %s: %s\n", tool_string(g, "guest"), unfrozen);
+	}
+}
+
 void tool_print_loud(const json_t *record)
 {
 	const json_t *loud;

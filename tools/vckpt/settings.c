@@ -22,6 +22,8 @@ static const char *const policies[] = {[VCKPT_HOOKS_FAIL] = "fail",
 				       [VCKPT_HOOKS_NONE] = "none",
 				       NULL};
 
+static const char *const no_yes[] = {[VCKPT_FREEZE_NO] = "no", [VCKPT_FREEZE_YES] = "yes", NULL};
+
 #define AT(member) offsetof(struct tool_settings, member)
 
 static const struct setting {
@@ -40,6 +42,7 @@ static const struct setting {
 	{"checkpoint", "codec", CHOICE, AT(checkpoint.codec), codecs},
 	{"checkpoint", "level", LEVEL, AT(checkpoint.level), NULL},
 	{"checkpoint", "limit", MIB, AT(checkpoint.limit), NULL},
+	{"checkpoint", "freeze-fs", ORDER, AT(checkpoint.freeze_fs), no_yes},
 	{"migrate", "peer", TEXT, AT(peer), NULL},
 	{"migrate", "data", TEXT, AT(data), NULL},
 	{"hooks", "policy", ORDER, AT(hooks.policy), policies},

@@ -75,3 +75,10 @@ json_t *vckpt_detail_processes(const struct vckpt_list *processes)
 	}
 	return a;
 }
+
+void vckpt_detail_frozen(json_t *detail, const struct vckpt_agent_quiet *q)
+{
+	json_object_set_new(detail, "frozen", json_string(q->frozen));
+	if (q->unfrozen[0])
+		json_object_set_new(detail, "unfrozen", json_string(q->unfrozen));
+}

@@ -167,11 +167,18 @@ static void inquire(struct vckpt_guest *g, struct vckpt_outcome *out)
 	vckpt_message_free(&vckpt_agent_findings_type, &f);
 }
 
-static int ask_agent(struct vckpt_guest *g, struct vckpt_outcome *out, struct vckpt_error *err)
+static int ask_agent(struct vckpt_guest *g, bool freeze, struct vckpt_outcome *out,
+		     struct vckpt_error *err)
 {
-	struct vckpt_agent_ask ask = {.epoch = g->epoch, .incarnation = g->incarnation};
+	struct vckpt_agent_ask ask = {
+		.epoch = g->epoch, .incarnation = g->incarnation, .freeze = freeze};
 	struct vckpt_agent_reply reply;
 
+	if (freeze && g->agent.welcome.version < 2)
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "guest %s: its vckpt-agent %s is too old to freeze file systems: "
+				  "install the one that belongs to this vckpt",
+				  g->name, g->agent.welcome.agent);
 	g->asked = true;
 	if (vckpt_agent_call(&g->agent, VCKPT_AGENT_PREPARE, &vckpt_agent_ask_type, &ask,
 			     VCKPT_AGENT_READY, &vckpt_agent_reply_type, &reply, out->deadline,
@@ -212,7 +219,7 @@ static int prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
 	if (g->gateless)
 		return 0;
 	inquire(g, out);
-	return ask_agent(g, out, err);
+	return ask_agent(g, req->freeze, out, err);
 }
 
 int vckpt_guest_prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
@@ -258,6 +265,7 @@ int vckpt_guest_hold(struct vckpt_guest *g, const struct vckpt_host_request *req
 					.incarnation = req->incarnation,
 					.token = req->token,
 					.expiry_ns = req->expiry_ns,
+					.freeze = req->freeze,
 					.peers = req->peers};
 	uint64_t now = vckpt_now();
 	struct vckpt_agent_quiet q;
@@ -284,6 +292,8 @@ int vckpt_guest_hold(struct vckpt_guest *g, const struct vckpt_host_request *req
 				"held", (json_int_t)q.held, "loud", vckpt_detail_loud(&q.loud));
 	if (q.text[0])
 		json_object_set_new(out->detail, "text", json_string(q.text));
+	if (req->freeze)
+		vckpt_detail_frozen(out->detail, &q);
 	code = q.code;
 	/* Not quiet in time is held all the same; these two are not. */
 	if (code == VCKPT_EREFUSED || code == VCKPT_EBUSY)
