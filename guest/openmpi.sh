@@ -80,7 +80,8 @@ open_mpi_5()
 	for f in /usr/share/prte/*.txt; do
 		[ ! -f "$f" ] || install_file "$f" "$f"
 	done
-	# pml/ucx is within libmpi; without opal_common_ucx_* it declines when there is no InfiniBand.
+	# pml/ucx is within libmpi; without opal_common_ucx_* it declines when there is no InfiniBand. So does
+	# pml/cm over libfabric (`--mca pml cm --mca mtl ofi`) unless its provider is named.
 	cat >"$root/etc/openmpi/openmpi-mca-params.conf" <<X
 pml = ob1
 btl = tcp,self,sm
@@ -91,6 +92,7 @@ mtl = ^ofi
 osc = ^ucx
 opal_common_ucx_tls = any
 opal_common_ucx_devices = any
+opal_common_ofi_provider_include = tcp;ofi_rxm
 X
 	# A guest has fewer processors than a test wants ranks.
 	cat >"$root/etc/openmpi/prte-mca-params.conf" <<X

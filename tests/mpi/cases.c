@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cases.h"
 
@@ -23,13 +24,14 @@ struct me me;
 static double start, seconds, reported;
 static volatile sig_atomic_t told_to_end;
 
-static const struct mpi_case *const tables[] = {p2p_cases,  long_cases, coll_cases,
-						comm_cases, rma_cases,  io_cases};
+static const struct mpi_case *const tables[] = {p2p_cases, long_cases, coll_cases, comm_cases,
+						rma_cases, io_cases,   mpi4_cases};
 
 void must(int good, const char *format, ...)
 {
 	char text[400];
 	va_list args;
+	int there;
 
 	if (good)
 		return;
@@ -38,8 +40,10 @@ void must(int good, const char *format, ...)
 	va_end(args);
 	fprintf(stderr, "mpi-cases: rank %d: wrong after %ld rounds: %s\n", me.rank, me.rounds,
 		text);
-	MPI_Abort(MPI_COMM_WORLD, 3);
-	abort();
+	MPI_Initialized(&there);
+	if (there)
+		MPI_Abort(MPI_COMM_WORLD, 3);
+	_exit(3); /* of a session: the launcher ends the rest */
 }
 
 double now(void)
@@ -171,6 +175,12 @@ static void list(void)
 			puts(c->name);
 }
 
+static void ended(const struct mpi_case *c)
+{
+	if (me.rank == 0)
+		printf("case %s: %ld rounds, right\n", c->name, me.rounds);
+}
+
 int main(int argc, char **argv)
 {
 	const struct mpi_case *c = argc > 2 ? find(argv[1]) : NULL;
@@ -186,11 +196,21 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGUSR1, end_soon);
+	me.program = argv;
+	start = now();
+	if (c) {
+		seconds = atof(argv[2]);
+		me.mb = argc > 3 ? atoi(argv[3]) : 64;
+	}
+	if (c && c->threads == WITHOUT_INIT) {
+		c->run();
+		ended(c);
+		return 0;
+	}
 	MPI_Init_thread(&argc, &argv, c ? c->threads : MPI_THREAD_SINGLE, &level);
 	MPI_Comm_rank(MPI_COMM_WORLD, &me.rank);
 	MPI_Comm_size(MPI_COMM_WORLD, &me.size);
 	me.peer = me.size - 1 - me.rank;
-	me.program = argv;
 	start = now();
 	if (spawn) {
 		MPI_Comm_get_parent(&parent);
@@ -198,14 +218,11 @@ int main(int argc, char **argv)
 		MPI_Finalize();
 		return 0;
 	}
-	seconds = atof(argv[2]);
-	me.mb = argc > 3 ? atoi(argv[3]) : 64;
 	must(me.size % 2 == 0, "%d ranks: an even number is needed, each has a partner", me.size);
 	must(level >= c->threads, "this MPI has no such thread support");
 	c->run();
 	MPI_Barrier(MPI_COMM_WORLD);
-	if (me.rank == 0)
-		printf("case %s: %ld rounds, right\n", c->name, me.rounds);
+	ended(c);
 	MPI_Finalize();
 	return 0;
 }

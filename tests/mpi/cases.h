@@ -6,6 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Open MPI 5.0 has much of MPI 4, though it calls itself 3.1. */
+#if MPI_VERSION >= 4 || (defined(OMPI_MAJOR_VERSION) && OMPI_MAJOR_VERSION >= 5)
+#define HAVE_MPI_4 1
+#endif
+
 /* This process, set before a case runs. */
 struct me {
 	int rank, size;
@@ -16,11 +21,14 @@ struct me {
 };
 extern struct me me;
 
+/* A case that begins and ends MPI itself, and sets `me`. */
+enum { WITHOUT_INIT = -1 };
+
 /* One way of using MPI: loops until go_on() says no, and verifies all that arrives. */
 struct mpi_case {
 	const char *name;
 	void (*run)(void);
-	int threads; /* the level of thread support that it asks for */
+	int threads; /* the level of thread support that it asks for, or WITHOUT_INIT */
 };
 
 /* Ends the job with status 3, rank and reason unless what was to be is so. */
@@ -48,7 +56,7 @@ void idle(double seconds);
 void meet(int other, MPI_Comm comm);
 
 extern const struct mpi_case p2p_cases[], long_cases[], coll_cases[], comm_cases[], rma_cases[],
-	io_cases[];
+	io_cases[], mpi4_cases[];
 
 /* What a spawned process does (comm.c). */
 void spawned(MPI_Comm parent);

@@ -3,12 +3,12 @@
 #include <string.h>
 
 #include "cases.h"
-#if defined(OPEN_MPI) && MPI_VERSION < 4
+#if defined(OPEN_MPI) && !defined(HAVE_MPI_4)
 #include <mpi-ext.h>
 #endif
 
 /* A persistent collective is made by MPI 4's function, or by Open MPI's extension of before. */
-#if MPI_VERSION >= 4
+#ifdef HAVE_MPI_4
 #define PERSISTENT(name) MPI_##name##_init
 #elif defined(OMPI_HAVE_MPI_EXT_PCOLLREQ) && OMPI_HAVE_MPI_EXT_PCOLLREQ
 #define PERSISTENT(name) MPIX_##name##_init

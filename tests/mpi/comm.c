@@ -83,62 +83,128 @@ static void communicators(void)
 
 /* ---- processes started by processes ---- */
 
+/* In place of a round: the children stay for as long as their parents. */
+enum { STAYS = -1 };
+
+/* What parents and children do in each round. */
+static void family_talk(MPI_Comm across, MPI_Comm whole, long round, const char *from)
+{
+	talk_across(across, round, from);
+	me.rounds = round;
+	talk(whole, 9, "parents and children");
+}
+
 void spawned(MPI_Comm parent)
 {
+	long round, stays;
 	MPI_Comm whole;
-	long round;
 
 	must(parent != MPI_COMM_NULL, "'spawned' is for processes that the case 'spawn' starts");
-	MPI_Bcast(&round, 1, MPI_LONG, 0, parent);
-	talk_across(parent, round, "from a parent");
-	me.rounds = round;
+	MPI_Bcast(&stays, 1, MPI_LONG, 0, parent);
 	MPI_Intercomm_merge(parent, 1, &whole);
-	talk(whole, 9, "parents and children");
+	do {
+		MPI_Bcast(&round, 1, MPI_LONG, 0, parent);
+		if (round >= 0)
+			family_talk(parent, whole, round, "from a parent");
+	} while (stays && round >= 0);
 	MPI_Comm_free(&whole);
 	MPI_Comm_disconnect(&parent);
 }
 
-static void spawn(void)
+/* A word of rank 0 for all children. */
+static void tell_children(MPI_Comm children, long word)
+{
+	MPI_Bcast(&word, 1, MPI_LONG, me.rank == 0 ? MPI_ROOT : MPI_PROC_NULL, children);
+}
+
+static void start_children(long stays, MPI_Comm *children, MPI_Comm *whole)
 {
 	char *args[] = {"spawned", NULL};
+	MPI_Info info;
+
+	/* Open MPI 5.0 binds children, whatever mpirun was told, and fails with few processors. */
+	MPI_Info_create(&info);
+	MPI_Info_set(info, "bind_to", "none");
+	MPI_Comm_spawn(me.program[0], args, me.size, info, 0, MPI_COMM_WORLD, children,
+		       MPI_ERRCODES_IGNORE);
+	MPI_Info_free(&info);
+	tell_children(*children, stays);
+	MPI_Intercomm_merge(*children, 0, whole);
+}
+
+/* Children in each round. */
+static void spawn(void)
+{
 	MPI_Comm children, whole;
 
 	do {
-		long round = me.rounds;
-
-		MPI_Comm_spawn(me.program[0], args, me.size, MPI_INFO_NULL, 0, MPI_COMM_WORLD,
-			       &children, MPI_ERRCODES_IGNORE);
-		MPI_Bcast(&round, 1, MPI_LONG, me.rank == 0 ? MPI_ROOT : MPI_PROC_NULL, children);
-		talk_across(children, round, "from a child");
-		MPI_Intercomm_merge(children, 0, &whole);
-		talk(whole, 9, "parents and children");
+		start_children(0, &children, &whole);
+		tell_children(children, me.rounds);
+		family_talk(children, whole, me.rounds, "from a child");
 		MPI_Comm_free(&whole);
 		MPI_Comm_disconnect(&children);
 	} while (go_on(MPI_COMM_WORLD));
 }
 
-/* The lower half of the ranks accepts, the upper half connects, as two programs would. */
-static void connect_accept(void)
+/* The same children for all rounds. */
+static void spawn_once(void)
 {
-	int accepts = me.rank < me.size / 2;
+	MPI_Comm children, whole;
+
+	start_children(1, &children, &whole);
+	do {
+		tell_children(children, me.rounds);
+		family_talk(children, whole, me.rounds, "from a child");
+	} while (go_on(MPI_COMM_WORLD));
+	tell_children(children, STAYS);
+	MPI_Comm_free(&whole);
+	MPI_Comm_disconnect(&children);
+}
+
+/* The lower half of the ranks accepts, the upper half connects, as two programs would. */
+static MPI_Comm through_port(MPI_Comm part, int accepts)
+{
 	char port[MPI_MAX_PORT_NAME] = "";
-	MPI_Comm part, inter;
+	MPI_Comm inter;
+
+	if (me.rank == 0)
+		MPI_Open_port(MPI_INFO_NULL, port);
+	MPI_Bcast(port, sizeof(port), MPI_CHAR, 0, MPI_COMM_WORLD);
+	if (accepts)
+		MPI_Comm_accept(port, MPI_INFO_NULL, 0, part, &inter);
+	else
+		MPI_Comm_connect(port, MPI_INFO_NULL, 0, part, &inter);
+	if (me.rank == 0)
+		MPI_Close_port(port);
+	return inter;
+}
+
+static void connections(int once)
+{
+	MPI_Comm part, inter = MPI_COMM_NULL;
+	int accepts = me.rank < me.size / 2;
 
 	MPI_Comm_split(MPI_COMM_WORLD, accepts, me.rank, &part);
 	do {
-		if (me.rank == 0)
-			MPI_Open_port(MPI_INFO_NULL, port);
-		MPI_Bcast(port, sizeof(port), MPI_CHAR, 0, MPI_COMM_WORLD);
-		if (accepts)
-			MPI_Comm_accept(port, MPI_INFO_NULL, 0, part, &inter);
-		else
-			MPI_Comm_connect(port, MPI_INFO_NULL, 0, part, &inter);
+		if (inter == MPI_COMM_NULL)
+			inter = through_port(part, accepts);
 		talk_across(inter, me.rounds, "through a port");
-		MPI_Comm_disconnect(&inter);
-		if (me.rank == 0)
-			MPI_Close_port(port);
+		if (!once)
+			MPI_Comm_disconnect(&inter);
 	} while (go_on(MPI_COMM_WORLD));
+	if (once)
+		MPI_Comm_disconnect(&inter);
 	MPI_Comm_free(&part);
+}
+
+static void connect_accept(void)
+{
+	connections(0);
+}
+
+static void connect_once(void)
+{
+	connections(1);
 }
 
 /* ---- fork and exec beside MPI ---- */
@@ -200,7 +266,9 @@ static void fork_exec(void)
 const struct mpi_case comm_cases[] = {
 	{"communicators", communicators, MPI_THREAD_SINGLE},
 	{"spawn", spawn, MPI_THREAD_SINGLE},
+	{"spawn-once", spawn_once, MPI_THREAD_SINGLE},
 	{"connect", connect_accept, MPI_THREAD_SINGLE},
+	{"connect-once", connect_once, MPI_THREAD_SINGLE},
 	{"fork", fork_exec, MPI_THREAD_SINGLE},
 	{NULL, NULL, 0},
 };

@@ -3,21 +3,25 @@
 # tests/real/vckpt.sh; for tests/real/16-cases.t, tests/mpi/campaign and judges.sh.
 # shellcheck disable=SC2154 # what lib.sh sets
 
-# cases_up [MEMORY]: lab and cluster "cases".
+# More of mpirun's options for all cases.
+case_mca=''
+
+# cases_up [MEMORY]: lab and cluster "cases".  $case_mpi becomes the guests' first number of Open MPI.
 cases_up()
 {
 	lab_start 2 1 --memory "${1:-256}"
 	vckpt adopt cases n1 n2 >/dev/null 2>"$TEST_DIR/vckpt.log" || give_up "adopt: $(cat "$TEST_DIR/vckpt.log")"
+	case_mpi=$("$lab" run n1 'ompi_info --version' | sed -n 's/^Open MPI v\([0-9]*\)\..*/\1/p')
 }
 
 # case_command NAME SECONDS: what mpirun gets; half of the ranks in each guest.
 case_command()
 {
 	local mca=''
-	case $1 in
-	rma*) mca='--mca osc pt2pt' ;;
+	case $1/$case_mpi in
+	rma*/4) mca='--mca osc pt2pt' ;;
 	esac
-	echo "--host n1:16,n2:16 --map-by node -np 4 $mca mpi-cases $1 $2 24"
+	echo "--host n1:16,n2:16 --map-by node -np 4 $case_mca $mca mpi-cases $1 $2 24"
 }
 
 # Far longer than any test: a case ends when it is told to.
@@ -53,8 +57,8 @@ case_clear()
 	local g
 	# shellcheck disable=SC2016 # for the guest's shell
 	for g in n1 n2; do
-		"$lab" run $g 'kill -KILL $(pidof mpirun orterun orted mpi-cases)' >/dev/null 2>&1
-		"$lab" run $g 'rm -rf /tmp/ompi.* /tmp/pmix* /tmp/mpi-cases.* /dev/shm/*' >/dev/null 2>&1
+		"$lab" run $g 'kill -KILL $(pidof mpirun orterun orted prterun prte prted mpi-cases)' >/dev/null 2>&1
+		"$lab" run $g 'rm -rf /tmp/ompi.* /tmp/prte.* /tmp/pmix* /tmp/mpi-cases.* /dev/shm/*' >/dev/null 2>&1
 	done
 }
 
