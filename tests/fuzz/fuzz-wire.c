@@ -22,16 +22,19 @@ static const struct vckpt_type *const types[] = {
 	&vckpt_client_attach_type,  &vckpt_client_attached_type, &vckpt_client_say_type,
 	&vckpt_client_answer_type,  &vckpt_client_event_type,    &vckpt_agent_listen_type,
 	&vckpt_agent_news_type,     &vckpt_host_hello_type,      &vckpt_host_welcome_type,
-	&vckpt_host_request_type,   &vckpt_host_event_type,
+	&vckpt_host_request_type,   &vckpt_host_event_type,      &vckpt_host_ping_type,
+	&vckpt_agent_wish_type,     &vckpt_agent_report_type,    &vckpt_agent_peer_type,
+	&vckpt_agent_loud_type,     &vckpt_finding_type,         &vckpt_agent_process_type,
 };
 
-static void one_message(const struct vckpt_type *type, const uint8_t *data, size_t len)
+static void one_message(const struct vckpt_type *type, unsigned version, const uint8_t *data,
+			size_t len)
 {
 	struct vckpt_buf again = VCKPT_BUF_EMPTY;
 	void *msg = malloc(type->size);
 
-	if (msg && vckpt_decode(type, msg, 1, data, len, NULL) == 0) {
-		if (vckpt_encode(type, msg, 1, &again, NULL) < 0 || again.len != len ||
+	if (msg && vckpt_decode(type, msg, version, data, len, NULL) == 0) {
+		if (vckpt_encode(type, msg, version, &again, NULL) < 0 || again.len != len ||
 		    (len && memcmp(again.data, data, len) != 0))
 			abort();
 		vckpt_message_free(type, msg);
@@ -59,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	}
 	vckpt_frame_reader_free(&r);
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-		one_message(types[i], data, len);
+		for (unsigned v = 1; v <= VCKPT_HOST_HIGHEST; v++)
+			one_message(types[i], v, data, len);
 	return 0;
 }

@@ -1,0 +1,216 @@
+/*
+ * fuzz-files: the files that vckpt and vckptd read back, as they are read: from a folder.  The
+ * first byte picks which.  A sealed file is also tried with a checksum that fits, so that what lies
+ * behind it is reached.
+ */
+#include <limits.h>
+#include <sanitizer/lsan_interface.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "cluster/definition.h"
+#include "host/local/journal.h"
+#include "host/local/tokens.h"
+#include "store/catalogue.h"
+#include "store/history.h"
+#include "store/layer.h"
+#include "store/lease.h"
+#include "store/seal.h"
+#include "store/store.h"
+#include "tools/vckpt/settings.h"
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* One input is one call of each reader: what they need is made once. */
+static struct {
+	char dir[PATH_MAX];
+	struct vckpt_store *store;
+} f;
+
+static void remove_all(void)
+{
+	char line[PATH_MAX + 16];
+
+	snprintf(line, sizeof(line), "rm -rf '%s'", f.dir);
+	if (system(line) != 0)
+		fputs("cannot clean up\n", stderr);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	const char *tmp = getenv("TMPDIR");
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	char path[PATH_MAX + 16];
+
+	(void)argc;
+	(void)argv;
+	snprintf(f.dir, sizeof(f.dir), "%s/files.XXXXXX", tmp ? tmp : ".");
+	if (!mkdtemp(f.dir))
+		abort();
+	atexit(remove_all);
+	snprintf(path, sizeof(path), "%s/store", f.dir);
+	if (vckpt_store_init(path, &err) < 0 || !(f.store = vckpt_store_open(path, &err)) ||
+	    vckpt_store_write_definition(f.store, "heat", "{}", 2, &err) < 0) {
+		fprintf(stderr, "%s\n", err.text);
+		abort();
+	}
+	snprintf(path, sizeof(path), "%s/store/clusters/heat/history", f.dir);
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/tokens", f.dir);
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/other", f.dir);
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/vckpt.conf", f.dir);
+	setenv("VCKPT_CONFIG", path, 1);
+	return 0;
+}
+
+static void put(const char *name, const void *data, size_t len)
+{
+	char path[PATH_MAX + 64];
+	FILE *to;
+
+	snprintf(path, sizeof(path), "%s/%s", f.dir, name);
+	to = fopen(path, "we");
+	if (!to)
+		abort();
+	fwrite(data, 1, len, to);
+	fclose(to);
+}
+
+static void read_store(void)
+{
+	char path[PATH_MAX + 16];
+
+	snprintf(path, sizeof(path), "%s/other", f.dir);
+	vckpt_store_close(vckpt_store_open(path, NULL));
+}
+
+static void read_lease(void)
+{
+	struct vckpt_lease_info info;
+
+	vckpt_lease_inspect(f.store, "heat", &info, NULL);
+}
+
+static void read_incarnation(void)
+{
+	struct vckpt_incarnation inc;
+
+	vckpt_store_read_incarnation(f.store, "heat", &inc, NULL);
+}
+
+static void read_deed(void)
+{
+	json_decref(vckpt_history_get(f.store, "heat", 1, NULL));
+}
+
+static void read_definition(void)
+{
+	struct vckpt_definition def = {0};
+	char *text, *again;
+	size_t len;
+
+	if (vckpt_store_read_definition(f.store, "heat", &text, &len, NULL) < 0)
+		return;
+	if (vckpt_definition_decode(text, len, &def, NULL) == 0) {
+		/* what is understood can be written */
+		if (vckpt_definition_encode(&def, &again, NULL) < 0)
+			abort();
+		free(again);
+		vckpt_definition_clear(&def);
+	}
+	free(text);
+}
+
+static void read_entry(void)
+{
+	struct vckpt_epoch e;
+
+	if (vckpt_catalogue_get(f.store, "heat", 1, &e, NULL) == 0)
+		vckpt_epoch_clear(&e);
+}
+
+static void read_token(void)
+{
+	struct vckpt_token t = {.incarnation = 3, .epoch = 7};
+	char path[PATH_MAX + 16];
+
+	snprintf(path, sizeof(path), "%s/tokens", f.dir);
+	vckpt_token_admit(path, "heat", "4d2a", &t, NULL);
+}
+
+static void read_layer(void)
+{
+	char path[PATH_MAX + 16], below[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/layer", f.dir);
+	vckpt_layer_backing(path, below, NULL);
+}
+
+/* What it allocates lives as long as the program, by design. */
+static void read_settings(void)
+{
+	struct tool_settings s = {0};
+
+	__lsan_disable();
+	tool_settings_load(&s, NULL);
+	__lsan_enable();
+}
+
+static const struct kind {
+	const char *file, *seal; /* NULL: it is not sealed */
+	void (*read)(void);
+} kinds[] = {
+	{"other/vckpt-store", "store", read_store},
+	{"store/clusters/heat/lease/000001", "lease", read_lease},
+	{"store/clusters/heat/incarnation.json", "incarnation", read_incarnation},
+	{"store/clusters/heat/history/000001.json", "deed", read_deed},
+	{"store/clusters/heat/cluster.json", "cluster", read_definition},
+	{"store/clusters/heat/epochs/000001.json", "epoch", read_entry},
+	{"tokens/heat", NULL, read_token},
+	{"layer", NULL, read_layer},
+	{"vckpt.conf", NULL, read_settings},
+};
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+static void read_journal(const uint8_t *p, size_t n)
+{
+	struct vckpt_journal_entry e;
+	char *text;
+
+	if (vckpt_journal_decode((const char *)p, n, "entry", &e, NULL) < 0)
+		return;
+	text = vckpt_journal_encode(&e);
+	free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const struct kind *k;
+	char *sealed;
+	size_t len;
+
+	if (size < 1)
+		return 0;
+	if (data[0] % (N_KINDS + 1) == N_KINDS) {
+		read_journal(data + 1, size - 1);
+		return 0;
+	}
+	k = &kinds[data[0] % (N_KINDS + 1)];
+	put(k->file, data + 1, size - 1);
+	k->read();
+	sealed = k->seal ? vckpt_seal(k->seal, (const char *)data + 1, size - 1, &len) : NULL;
+	if (!sealed)
+		return 0;
+	put(k->file, sealed, len);
+	free(sealed);
+	k->read();
+	return 0;
+}
