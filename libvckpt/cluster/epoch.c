@@ -716,6 +716,9 @@ static void epoch_request(const struct vckpt_machine *m, const struct vckpt_acti
 		req->token = o->token;
 		req->freeze = o->freeze_fs;
 		req->expiry_ns = o->deadlines.expiry_ns;
+	} else if (a->op == VCKPT_OP_RUN) {
+		/* What it sends to one that goes on a moment later waits in that one's NIC. */
+		req->release = e->guests[a->slot].read;
 	}
 }
 

@@ -138,6 +138,8 @@ struct vckpt_host_request {
 	char hook[24];   /* since 5.  HOOK: "pre-checkpoint", "post-checkpoint", "post-restart" */
 	uint8_t freeze;  /* since 5.  PREPARE, HOLD: local file systems are to be frozen at the cut
 			  */
+	uint8_t release; /* since 5.  RUN: all guests are cut and read, so the gate may open with
+			    it; RELEASE follows */
 	char result[24]; /* since 5.  HOOK: what became of the epoch */
 	char peer[256], data[256]; /* since 5.  MIGRATE: libvirt's URI of the other host, and where
 				      QEMU sends memory ("" by host name) */

@@ -276,19 +276,25 @@ int vckpt_agent_connect(struct vckpt_agent *a, struct vckpt_domain *dom, uint64_
 	return 0;
 }
 
+/* Before WELCOME in the lowest version, which all speak. */
+static unsigned spoken(const struct vckpt_agent *a)
+{
+	return a->welcomed ? a->welcome.version : VCKPT_AGENT_LOWEST;
+}
+
 int vckpt_agent_post(struct vckpt_agent *a, enum vckpt_agent_msg type,
 		     const struct vckpt_type *ask_type, void *ask, uint64_t deadline, int cancel,
 		     struct vckpt_error *err)
 {
 	*(uint32_t *)ask = ++a->seq;
-	return put(a, type, VCKPT_AGENT_LOWEST, ask_type, ask, deadline, cancel, err);
+	return put(a, type, spoken(a), ask_type, ask, deadline, cancel, err);
 }
 
 int vckpt_agent_answer(struct vckpt_agent *a, enum vckpt_agent_msg type,
 		       const struct vckpt_type *rtype, void *reply, uint64_t deadline, int cancel,
 		       struct vckpt_error *err)
 {
-	return get(a, type, rtype, VCKPT_AGENT_LOWEST, reply, deadline, cancel, err);
+	return get(a, type, rtype, spoken(a), reply, deadline, cancel, err);
 }
 
 int vckpt_agent_call(struct vckpt_agent *a, enum vckpt_agent_msg type,

@@ -48,8 +48,9 @@ int vckpt_agent_call(struct vckpt_agent *a, enum vckpt_agent_msg type,
 		     const struct vckpt_type *rtype, void *reply, uint64_t deadline, int cancel,
 		     struct vckpt_error *err);
 
-/* Writes a question right behind vckpt_agent_hello(), in the lowest version that all speak, without
- * waiting for the WELCOME: a guest that is about to run finds both at once. */
+/* Writes a question without waiting for its answer: a guest that is about to run finds it at once.
+ * Right behind vckpt_agent_hello() in the lowest version that all speak, since no WELCOME has come.
+ */
 int vckpt_agent_post(struct vckpt_agent *a, enum vckpt_agent_msg type,
 		     const struct vckpt_type *ask_type, void *ask, uint64_t deadline, int cancel,
 		     struct vckpt_error *err);

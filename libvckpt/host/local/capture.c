@@ -261,8 +261,8 @@ static void let_gather(const struct vckpt_stream *st, size_t came)
 		nanosleep(&nap, NULL);
 }
 
-/* A guest that stood still until it was read waits for nothing of ours any more, but its agent needs
- * the processor to open the gate. */
+/* A guest that stood still until it was read waits for nothing of ours any more, but its agent
+ * needs the processor to open the gate. */
 static void weigh(struct vckpt_stream *st)
 {
 	bool free_of_us = atomic_load(&st->released) || (st->read && !st->engine->runs_on);

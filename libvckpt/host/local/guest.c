@@ -360,6 +360,17 @@ int vckpt_guest_read(struct vckpt_guest *g, const struct vckpt_host_request *req
 	return vckpt_stream_wait(g->stream, out->deadline, err);
 }
 
+/* What it finds in its channel when it runs.  Not before its stream is read: a restored guest would
+ * find it, too.  If it is lost, RELEASE asks again. */
+static void post_release(struct vckpt_guest *g, uint64_t deadline)
+{
+	struct vckpt_agent_ask ask = {.epoch = g->epoch, .incarnation = g->incarnation};
+
+	g->posted = g->held && g->agent.welcomed &&
+		    vckpt_agent_post(&g->agent, VCKPT_AGENT_RELEASE, &vckpt_agent_ask_type, &ask,
+				     deadline, g->cancel, NULL) == 0;
+}
+
 int vckpt_guest_run(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		    struct vckpt_outcome *out, struct vckpt_error *err)
 {
@@ -369,6 +380,8 @@ int vckpt_guest_run(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		return 0;
 	if (vckpt_stream_wait(g->stream, out->deadline, err) < 0)
 		return -1;
+	if (req->release && !vckpt_stream_runs(g->stream))
+		post_release(g, out->deadline);
 	if (vckpt_fault_point("host.run.resume", NULL, err) < 0 ||
 	    vckpt_domain_resume(g->dom, err) < 0)
 		return vckpt_error_prefix(err, "guest %s", g->name);
@@ -386,6 +399,15 @@ static int release(struct vckpt_guest *g, uint64_t deadline, int cancel,
 	struct vckpt_error e = VCKPT_ERROR_NONE;
 	uint64_t half = vckpt_now() + (deadline - earlier(deadline, vckpt_now())) / 2;
 
+	if (g->posted) {
+		g->posted = false;
+		if (vckpt_agent_answer(&g->agent, VCKPT_AGENT_RELEASED, &vckpt_agent_released_type,
+				       r, half, cancel, &e) > 0) {
+			g->asked = g->held = false;
+			return 0;
+		}
+		vckpt_agent_close(&g->agent);
+	}
 	/* An agent that was killed does not hang up its port.  Its successor answers a new HELLO.
 	 */
 	for (int i = 0; i < 2; i++) {

@@ -107,6 +107,7 @@ struct vckpt_guest {
 	bool gateless;               /* no agent takes part */
 	bool asked;                  /* the agent was sent PREPARE or HOLD and no RELEASE since */
 	bool held;                   /* ... HOLD */
+	bool posted;                 /* ... RELEASE, while it stood still: the answer is to come */
 	bool paused;                 /* by us */
 	bool rebuilding;             /* we try, or have: what stands there is not known */
 	bool rebuilt;                /* by us, and not woken yet */

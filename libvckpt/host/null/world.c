@@ -266,7 +266,10 @@ static void do_epoch(struct null_host *h, struct vckpt_null_guest *g,
 		if (g->stands && !g->old)
 			need_all(w, req, is_known_read, "is not read");
 		need(w, req, !g->stands || is_read(h, g), "its engine needs it to stand still");
+		if (req->release)
+			need_all(w, req, is_known_read, "is not read");
 		g->paused = false;
+		g->held = g->held && !req->release;
 		break;
 	case VCKPT_OP_RELEASE:
 		need_all(w, req, runs, "stands still");
@@ -352,9 +355,9 @@ int vckpt_null_perform(struct null_host *h, struct vckpt_null_guest *g,
 		snprintf(h->store, sizeof(h->store), "%s", req->store);
 		return 0;
 	}
-	if (!g && (req->op == VCKPT_OP_DOCTOR || req->op == VCKPT_OP_HOST ||
-		   req->op == VCKPT_OP_FIT || req->op == VCKPT_OP_DESTROY ||
-		   req->op == VCKPT_OP_HOOK))
+	if (!g &&
+	    (req->op == VCKPT_OP_DOCTOR || req->op == VCKPT_OP_HOST || req->op == VCKPT_OP_FIT ||
+	     req->op == VCKPT_OP_DESTROY || req->op == VCKPT_OP_HOOK))
 		return 0;
 	if (!g)
 		return vckpt_fail(err, VCKPT_ENOTFOUND, "host %s has no guest %s", h->h.name,
