@@ -297,9 +297,10 @@ static int destroy_homes(struct restart *r, const struct vckpt_deadlines *d,
 
 /* ---- does it fit? ---- */
 
-/* The sentence of the first thing that keeps guest `i` from its place, or false. */
-static bool misfit(struct restart *r, uint32_t i, const struct vckpt_answer *a, char *why,
-		   size_t size)
+/* The sentence of the first thing that keeps guest `i` from its place, or false.  `elsewhere`: what
+ * may only be a difficulty on another host is noted. */
+static bool misfit(struct restart *r, uint32_t i, const struct vckpt_answer *a, bool elsewhere,
+		   char *why, size_t size)
 {
 	json_t *list = json_object_get(a->detail, "problems"), *one;
 	const char *guest = r->s.c.slots[i].guest;
@@ -320,7 +321,9 @@ static bool misfit(struct restart *r, uint32_t i, const struct vckpt_answer *a, 
 			 cure ? cure : "");
 		if (!level || strcmp(level, "warn") != 0)
 			return true;
-		note(r, "host %s: %s", vckpt_link_label(vckpt_coordinator_link(&r->s.c, i)), why);
+		if (elsewhere)
+			note(r, "host %s: %s", vckpt_link_label(vckpt_coordinator_link(&r->s.c, i)),
+			     why);
 	}
 	if (was && there && there / 1000 < was / 1000) {
 		snprintf(why, size,
@@ -371,7 +374,7 @@ static int check_fit(struct restart *r, const struct vckpt_deadlines *d, struct 
 	for (uint32_t i = 0; i < c->n_slots && rc >= 0; i++) {
 		const struct vckpt_link *l = vckpt_coordinator_link(c, i);
 
-		if (is_out(r, l) || (!misfit(r, i, &q.answers[i], why, sizeof(why)) &&
+		if (is_out(r, l) || (!misfit(r, i, &q.answers[i], true, why, sizeof(why)) &&
 				     !too_large(r, i, &q.answers[i], why, sizeof(why))))
 			continue;
 		leave_out(r, l);
@@ -379,6 +382,33 @@ static int check_fit(struct restart *r, const struct vckpt_deadlines *d, struct 
 		/* If there is no other it is this that counts. */
 		vckpt_fail(err, VCKPT_EREFUSED, "host %s: %s", vckpt_link_label(l), why);
 		rc = 1;
+	}
+	vckpt_ask_machine_clear(&q);
+	return rc;
+}
+
+/* What runs is not destroyed for an epoch that cannot come back in its place.  Who cannot be asked
+ * (an older vckptd) is not in the way: the restore will tell. */
+static int check_here(struct restart *r, const struct vckpt_deadlines *d, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &r->s.c;
+	struct vckpt_ask_machine q;
+	char why[600];
+	int rc;
+
+	memset(&q, 0, sizeof(q));
+	rc = ask_all(r, VCKPT_OP_FIT, d->open_ns, &q, err);
+	for (uint32_t i = 0; i < c->n_slots && rc == 0; i++) {
+		enum vckpt_code code = q.answers[i].error.code;
+
+		if (code == VCKPT_OK ? !misfit(r, i, &q.answers[i], false, why, sizeof(why))
+				     : code != VCKPT_EDAMAGED)
+			continue;
+		if (code == VCKPT_EDAMAGED)
+			snprintf(why, sizeof(why), "%s", q.answers[i].error.text);
+		rc = vckpt_fail(err, code ? code : VCKPT_EREFUSED,
+				"host %s: %s; nothing was destroyed",
+				vckpt_link_label(vckpt_coordinator_link(c, i)), why);
 	}
 	vckpt_ask_machine_clear(&q);
 	return rc;
@@ -496,6 +526,8 @@ static int bring_back(struct restart *r, struct vckpt_error *err)
 
 	vckpt_deadlines_default(&d);
 	if (r->opt->n_on && settle(r, &d, err) < 0)
+		return -1;
+	if (!r->opt->n_on && r->opt->destroy && check_here(r, &d, err) < 0)
 		return -1;
 	do {
 		rc = attempt(r, &again, &why);

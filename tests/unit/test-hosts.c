@@ -195,6 +195,48 @@ static void test_restart_misfit(void)
 	}
 }
 
+/* Where they are, too: what runs is not destroyed for an epoch that cannot come back. */
+static void test_restart_here_misfit(void)
+{
+	static const struct vckpt_null_rule rules[] = {
+		{.guest = "g2",
+		 .op = VCKPT_OP_FIT,
+		 .times = 1,
+		 .detail = "{\"problems\":[{\"level\":\"bad\",\"text\":\"no such machine\","
+			   "\"cure\":\"x\"}]}"},
+		{.guest = "g3",
+		 .op = VCKPT_OP_FIT,
+		 .times = 1,
+		 .way = VCKPT_NULL_FAIL,
+		 .code = VCKPT_EDAMAGED},
+		/* An older vckptd, and what counts on another host only: not in the way. */
+		{.guest = "g1",
+		 .op = VCKPT_OP_FIT,
+		 .times = 1,
+		 .way = VCKPT_NULL_FAIL,
+		 .code = VCKPT_EUSAGE},
+		{.guest = "g0",
+		 .op = VCKPT_OP_FIT,
+		 .times = 1,
+		 .detail = "{\"problems\":[{\"level\":\"warn\",\"text\":\"passed through\"}]}"},
+	};
+	static const enum vckpt_code wants[] = {VCKPT_EREFUSED, VCKPT_EDAMAGED, VCKPT_OK, VCKPT_OK};
+
+	for (int i = 0; i < 4; i++) {
+		char notes[2048];
+		struct lab l;
+
+		lab_open(&l, 0);
+		vckpt_null_world_rule(l.w, &rules[i]);
+		CU_ASSERT_EQUAL(restart(&l, "", "", true, notes), (int)wants[i]);
+		CU_ASSERT_EQUAL(vckpt_null_world_asked(l.w, VCKPT_OP_DESTROY), wants[i] ? 0 : 4);
+		CU_ASSERT_STRING_EQUAL(whereabouts(&l), "ha ha hb hb");
+		CU_ASSERT_EQUAL(strstr(l.err.text, "nothing was destroyed") != NULL, wants[i] != 0);
+		CU_ASSERT_PTR_NULL(strstr(notes, "passed through"));
+		lab_close(&l);
+	}
+}
+
 /* A host fails while the guests are rebuilt: the others take over. */
 static void test_restart_goes_on(void)
 {
@@ -584,6 +626,7 @@ static const struct unit_test tests[] = {
 	{"restart: on other hosts", test_restart_on},
 	{"restart: hosts that are off", test_restart_lost},
 	{"restart: hosts that do not fit", test_restart_misfit},
+	{"restart: where they are they do not fit any more", test_restart_here_misfit},
 	{"restart: goes on when a host fails", test_restart_goes_on},
 	{"hosts: what is told of them", test_hosts_told},
 	{"restart: failures of sixty seeds", test_restart_seeds},
