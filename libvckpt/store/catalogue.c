@@ -171,8 +171,12 @@ int vckpt_catalogue_commit(const struct vckpt_lease *lease, const struct vckpt_e
 	if (!j || vckpt_entry_path(store, e->cluster, e->epoch, path, err) < 0 ||
 	    check_files(store, e, err) < 0 || check_token(lease, e, err) < 0)
 		return -1;
-	return any_sealed(e) ? vckpt_seal_write_newer(path, KIND, j, err)
-			     : vckpt_seal_write_json(path, KIND, j, err);
+	if ((any_sealed(e) ? vckpt_seal_write_newer(path, KIND, j, err)
+			   : vckpt_seal_write_json(path, KIND, j, err)) == 0)
+		return 0;
+	/* Renamed, but not known to last: whoever is told that it failed must not find it there. */
+	unlink(path);
+	return -1;
 }
 
 int vckpt_catalogue_list(const struct vckpt_store *store, const char *cluster, uint64_t **epochs,
