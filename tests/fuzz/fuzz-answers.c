@@ -61,15 +61,31 @@ static void kernel_says(const uint8_t *p, size_t n)
 	free(text);
 }
 
+/* What the machine wants done; true: also that something be made durable. */
+static bool take_actions(struct vckpt_machine *m, uint32_t last[2])
+{
+	struct vckpt_host_request req;
+	struct vckpt_action a;
+	bool durable = false;
+
+	while (vckpt_machine_next(m, &a)) {
+		durable |= a.kind == VCKPT_ACT_DURABLE;
+		if (a.kind != VCKPT_ACT_SUBMIT || a.slot > 1)
+			continue;
+		vckpt_machine_request(m, &a, &req);
+		last[a.slot] = a.seq;
+	}
+	return durable;
+}
+
 /* A machine, and what the input has it go through: kind, operation, guest, code and length of a
  * detail, and that. */
 static void drive(struct vckpt_machine *m, const uint8_t *p, size_t n)
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
-	struct vckpt_host_request req;
 	uint32_t last[2] = {0, 0};
-	struct vckpt_action a;
 	uint64_t now = 1;
+	bool wanted = false;
 
 	vckpt_machine_start(m, now);
 	while (n >= 6 && !m->done) {
@@ -77,12 +93,7 @@ static void drive(struct vckpt_machine *m, const uint8_t *p, size_t n)
 		uint32_t slot = p[2] & 1;
 		size_t len = p[4] < n - 6 ? p[4] : n - 6;
 
-		while (vckpt_machine_next(m, &a)) {
-			if (a.kind != VCKPT_ACT_SUBMIT || a.slot > 1)
-				continue;
-			vckpt_machine_request(m, &a, &req);
-			last[a.slot] = a.seq;
-		}
+		wanted |= take_actions(m, last);
 		ev.seq = last[slot] + (p[5] & 1);
 		ev.op = p[1] % 24 ? p[1] % 24 : m->slots[slot].op;
 		ev.done = p[5];
@@ -91,14 +102,16 @@ static void drive(struct vckpt_machine *m, const uint8_t *p, size_t n)
 		ev.detail.n = (uint32_t)len;
 		strcpy(ev.text, "told");
 		now += (uint64_t)p[5] << (p[2] >> 3);
-		if (p[0] >= 250)
+		if (p[0] >= 250) {
 			vckpt_machine_gone(m, slot, &why, now);
-		else if (p[0] >= 240)
+		} else if (p[0] >= 240) {
 			vckpt_machine_durable(m, p[0] & 1 ? &why : NULL, now);
-		else if (p[0] >= 230)
+			wanted = false;
+		} else if (p[0] >= 230) {
 			vckpt_machine_timer(m, now);
-		else
+		} else {
 			vckpt_machine_event(m, slot, &ev, now);
+		}
 		free(ev.detail.v);
 		p += 6 + len;
 		n -= 6 + len;
@@ -106,9 +119,9 @@ static void drive(struct vckpt_machine *m, const uint8_t *p, size_t n)
 	/* However it got here, it must come to an end when its hosts are gone. */
 	vckpt_fail(&why, VCKPT_EPEER, "gone");
 	for (int i = 0; i < 4 && !m->done; i++) {
-		while (vckpt_machine_next(m, &a))
-			if (a.kind == VCKPT_ACT_DURABLE)
-				vckpt_machine_durable(m, &why, now);
+		if (take_actions(m, last) || wanted)
+			vckpt_machine_durable(m, &why, now);
+		wanted = false;
 		vckpt_machine_gone(m, 0, &why, ++now);
 		vckpt_machine_gone(m, 1, &why, ++now);
 	}
