@@ -3,6 +3,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
 /* Characters that are not seen but change how the rest of a line is: directions, joiners,
  * separators of lines. */
@@ -42,4 +44,24 @@ void vckpt_clean_text(char *text)
 			*p = '?';
 		p += n ? n : 1;
 	}
+}
+
+char *vckpt_fill_text(const char *text, size_t len, const char *place, const char *with)
+{
+	char *out = NULL;
+	size_t size;
+	FILE *f = open_memstream(&out, &size);
+
+	if (!f)
+		return NULL;
+	for (size_t i = 0; i < len;) {
+		if (len - i >= strlen(place) && strncmp(text + i, place, strlen(place)) == 0) {
+			fputs(with, f);
+			i += strlen(place);
+		} else {
+			fputc(text[i++], f);
+		}
+	}
+	fclose(f);
+	return out;
 }

@@ -210,10 +210,11 @@ void vckpt_restart_result_clear(struct vckpt_restart_result *result);
  * "rate", "dirty_rate" (bytes a second), "rounds", "throttle" (percent), "postcopy".
  */
 struct vckpt_migrate_options {
-	const char *peer;     /* libvirt's URI of `host`, as the guest's present host reaches it */
-	const char *data;     /* where QEMU sends memory ("tcp://HOST", "unix://PATH"); NULL or "":
-				 libvirt finds out by the other host's name */
-	uint64_t limit;       /* bytes a second, 0 any */
+	const char *peer; /* libvirt's URI of the other host, as the guest's present host reaches
+			     it; {host} is its name */
+	const char *data; /* where QEMU sends memory ("tcp://HOST", "unix://PATH"); NULL or "":
+			     libvirt finds out by the other host's name */
+	uint64_t limit;   /* bytes a second, 0 any */
 	uint64_t deadline_ns; /* 0 none */
 	bool postcopy; /* go on by post-copy if it would not be over in time: then a failure of
 			  either host or of the link between them ends the guest */
@@ -224,6 +225,48 @@ struct vckpt_migrate_options {
 int vckpt_cluster_migrate(const struct vckpt_cluster_ctx *ctx, const char *guest, const char *host,
 			  const struct vckpt_migrate_options *opt, json_t **record,
 			  struct vckpt_error *err);
+
+/*
+ * rearrange: several guests go to other hosts, live, while the job runs on: off a host (evacuate),
+ * so many off a host that there is room for somebody else (make-room), or together so that hosts
+ * become empty (consolidate).  cluster/plan.h says how places are chosen.  Guests move a few at a
+ * time; one that does not move to its host is planned anew, without that host.  Blocks until it is
+ * over.
+ *
+ * evacuate: where guests cannot leave (in time) a checkpoint is taken instead, which is success:
+ * state "checkpointed".  Of a deadline as much is kept for it as the newest one took, half as much
+ * again and a second; if the newest migration's rate says that moving takes longer than the rest,
+ * nothing is moved.
+ *
+ * *record (NULL if it did not come so far): "cluster", "host"?, "state": "planned" | "done" |
+ * "checkpointed" | "partly", "epoch" (checkpointed), "error"? (partly), "who", "why", "began",
+ * "total_ms", "moves": [{"guest", "from", "to", "why" (that host), "memory", "state": "planned" |
+ * "moved" | "failed", "error"?, "total_ms", and as of migrate}], "guests": [{"guest", "host"}] as
+ * they are in the end, "notes".
+ */
+enum vckpt_rearrange_kind { VCKPT_EVACUATE, VCKPT_MAKE_ROOM, VCKPT_CONSOLIDATE };
+
+struct vckpt_rearrange {
+	enum vckpt_rearrange_kind kind;
+	const char *name; /* for the lease and the history */
+	const char *host; /* evacuate, make-room */
+	uint64_t memory;  /* make-room: bytes that are to be free */
+	uint32_t cpus;    /* make-room: processors that none of the job's guests has */
+};
+
+struct vckpt_rearrange_options {
+	const char *const *to; /* hosts that may take guests, beside the cluster's */
+	size_t n_to;
+	uint64_t reserve;  /* bytes that stay free on each host */
+	unsigned parallel; /* how many move at once; 0 is 1 */
+	bool dry_run;      /* only plan */
+	bool no_checkpoint;
+	struct vckpt_migrate_options migrate;       /* deadline_ns: for all together */
+	struct vckpt_checkpoint_options checkpoint; /* of the one instead */
+};
+int vckpt_cluster_rearrange(const struct vckpt_cluster_ctx *ctx, const struct vckpt_rearrange *what,
+			    const struct vckpt_rearrange_options *opt, json_t **record,
+			    struct vckpt_error *err);
 
 /* All guests destroyed (off already is fine); all hosts are tried also if one fails.
  * *report (may be NULL; filled also on failure, as far as it came): {"cluster", "guests":

@@ -4,12 +4,7 @@
 # shellcheck source=tests/real/hosts.sh
 . "$(dirname "$0")/hosts.sh"
 
-export VCKPT_CONFIG=$TEST_DIR/vckpt.conf
-cat >"$VCKPT_CONFIG" <<X
-[migrate]
-peer = qemu+unix:///system?socket=$LAB_DIR/hosts/{host}/run/libvirt/libvirt-sock
-data = unix://$TEST_DIR/to-{host}
-X
+migrations_configured
 
 # moves NAME GUEST FROM TO [OPTION...]: it does, and the job goes on.
 moves()

@@ -20,6 +20,17 @@ hosts_start()
 	job_wait_step 80 || give_up "the job does not start: $(job_output)"
 }
 
+# How the hosts' libvirtds and QEMUs reach each other.
+migrations_configured()
+{
+	export VCKPT_CONFIG=$TEST_DIR/vckpt.conf
+	cat >"$VCKPT_CONFIG" <<-X
+		[migrate]
+		peer = qemu+unix:///system?socket=$LAB_DIR/hosts/{host}/run/libvirt/libvirt-sock
+		data = unix://$TEST_DIR/to-{host}
+	X
+}
+
 # state HOST GUEST: libvirt's word, or nothing if that host knows no such domain.
 state()
 {

@@ -49,7 +49,7 @@ static void test_decide(void)
 /* The error's code; *state (may be NULL) is the record's. */
 static int migrate(struct lab *l, const char *guest, const char *host, char state[16])
 {
-	struct vckpt_migrate_options o = {.peer = host, .why = "test"};
+	struct vckpt_migrate_options o = {.peer = "{host}", .why = "test"};
 	json_t *record;
 	int rc;
 
@@ -190,11 +190,146 @@ static void test_followed(void)
 	lab_close(&l);
 }
 
+/* ---- several at once ---- */
+
+/* The error's code; `got`: "state: g0>hb+ g1>hc!", + moved, ! failed, ? planned. */
+static int rearrange(struct lab *l, struct vckpt_rearrange what, uint64_t deadline_ns, bool dry,
+		     char got[200])
+{
+	static const char *const to[] = {"hc"};
+	struct vckpt_rearrange_options o = {
+		.to = to,
+		.n_to = what.kind == VCKPT_CONSOLIDATE ? 0 : 1,
+		.dry_run = dry,
+		.parallel = 2,
+		.reserve =
+			what.kind == VCKPT_EVACUATE ? what.memory : 0, /* which it does not use */
+		.migrate = {.peer = "{host}", .deadline_ns = deadline_ns}};
+	json_t *record, *move;
+	size_t i;
+
+	memset(&l->err, 0, sizeof(l->err));
+	vckpt_cluster_rearrange(&l->ctx, &what, &o, &record, &l->err);
+	snprintf(got, 200,
+		 "%s:", record ? json_string_value(json_object_get(record, "state")) : "none");
+	json_array_foreach (json_object_get(record, "moves"), i, move) {
+		const char *state = json_string_value(json_object_get(move, "state"));
+
+		snprintf(got + strlen(got), 200 - strlen(got), " %s>%s%s",
+			 json_string_value(json_object_get(move, "guest")),
+			 json_string_value(json_object_get(move, "to")),
+			 *state == 'm'   ? "+"
+			 : *state == 'f' ? "!"
+					 : "?");
+	}
+	json_decref(record);
+	return (int)l->err.code;
+}
+
+static void test_evacuate(void)
+{
+	static const struct vckpt_rearrange off_ha = {VCKPT_EVACUATE, "evacuate", "ha", 0, 0};
+	struct vckpt_null_rule refuses = {
+		.guest = "g0", .op = VCKPT_OP_MIGRATE, .way = VCKPT_NULL_FAIL, .code = VCKPT_EVIRT};
+	char got[200];
+	struct lab l;
+
+	lab_open(&l, 0);
+	make_room(&l);
+	CU_ASSERT_EQUAL(rearrange(&l, off_ha, 0, true, got), 0);
+	CU_ASSERT_STRING_EQUAL(got, "planned: g1>hc? g0>hc?");
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha ha hb hb");
+	CU_ASSERT_EQUAL(rearrange(&l, off_ha, 0, false, got), 0);
+	CU_ASSERT_STRING_EQUAL(got, "done: g1>hc+ g0>hc+");
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "hc hc hb hb");
+	CU_ASSERT_EQUAL(checkpoint(&l), 0);
+	lab_close(&l);
+
+	/* It is told that it failed, and is there. */
+	lab_open(&l, 0);
+	make_room(&l);
+	vckpt_null_world_rule(l.w, &refuses);
+	CU_ASSERT_EQUAL(rearrange(&l, off_ha, 0, false, got), 0);
+	CU_ASSERT_STRING_EQUAL(got, "done: g1>hc+ g0>hc+");
+	lab_close(&l);
+
+	/* One that nobody takes: the others go, and the job is in the store. */
+	lab_open(&l, 0);
+	vckpt_null_world_guest(l.w, "hc", "g1", "d1", false);
+	CU_ASSERT_EQUAL(rearrange(&l, off_ha, 0, false, got), 0);
+	CU_ASSERT_STRING_EQUAL(got, "checkpointed: g1>hc+ g0>hc! g0>hb!");
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha hc hb hb");
+	CU_ASSERT_EQUAL(vckpt_null_world_find(l.w, "g0")->committed, 2);
+	lab_close(&l);
+
+	/* No room for anybody. */
+	lab_open(&l, 0);
+	CU_ASSERT_EQUAL(
+		rearrange(&l,
+			  (struct vckpt_rearrange){VCKPT_EVACUATE, "evacuate", "ha", 1ull << 50, 0},
+			  0, false, got),
+		0);
+	CU_ASSERT_STRING_EQUAL(got, "checkpointed:");
+	CU_ASSERT_EQUAL(
+		rearrange(&l,
+			  (struct vckpt_rearrange){VCKPT_EVACUATE, "evacuate", "ha", 1ull << 50, 0},
+			  0, true, got),
+		VCKPT_EREFUSED);
+	lab_close(&l);
+
+	/* No time to move anybody. */
+	lab_open(&l, 0);
+	make_room(&l);
+	CU_ASSERT_EQUAL(rearrange(&l, off_ha, VCKPT_MS, false, got), 0);
+	CU_ASSERT_STRING_EQUAL(got, "checkpointed:");
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha ha hb hb");
+	/* No such host; one that does not answer. */
+	CU_ASSERT_EQUAL(rearrange(&l,
+				  (struct vckpt_rearrange){VCKPT_EVACUATE, "evacuate", "hx", 0, 0},
+				  0, false, got),
+			VCKPT_ENOTFOUND);
+	l.absent = "ha";
+	CU_ASSERT_EQUAL(rearrange(&l, off_ha, 0, false, got), VCKPT_EPEER);
+	CU_ASSERT_PTR_NOT_NULL(strstr(l.err.text, "--lost ha"));
+	l.absent = NULL;
+	lab_close(&l);
+}
+
+static void test_rearrange(void)
+{
+	char got[200];
+	struct lab l;
+
+	lab_open(&l, 0);
+	make_room(&l);
+	/* 64 processors each, of which two guests have one each. */
+	CU_ASSERT_EQUAL(
+		rearrange(&l, (struct vckpt_rearrange){VCKPT_MAKE_ROOM, "make-room", "hb", 0, 63},
+			  0, false, got),
+		0);
+	CU_ASSERT_STRING_EQUAL(got, "done: g2>hc+");
+	CU_ASSERT_EQUAL(
+		rearrange(&l, (struct vckpt_rearrange){VCKPT_MAKE_ROOM, "make-room", "hb", 0, 65},
+			  0, false, got),
+		VCKPT_EREFUSED);
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha ha hc hb");
+	CU_ASSERT_EQUAL(
+		rearrange(&l,
+			  (struct vckpt_rearrange){VCKPT_CONSOLIDATE, "consolidate", NULL, 0, 0}, 0,
+			  false, got),
+		0);
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha ha ha ha");
+	CU_ASSERT_EQUAL(checkpoint(&l), 0);
+	lab_close(&l);
+}
+
 static const struct unit_test tests[] = {
 	{"what is done on the way", test_decide},
 	{"a guest moves", test_moves},
 	{"a guest does not move", test_failures},
 	{"a guest that somebody else moved", test_followed},
+	{"all off a host", test_evacuate},
+	{"room, and empty hosts", test_rearrange},
 };
 
 UNIT_MAIN("migrate", tests)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "host/remote/remote.h"
 
 #define WORDS_MAX 64
@@ -23,32 +24,6 @@ int vckpt_remote_check_name(const char *name, struct vckpt_error *err)
 			"no - in front",
 			name);
 	return 0;
-}
-
-/* `word` with each {host} replaced; NULL without memory. */
-static char *fill_in(const char *word, size_t len, const char *name)
-{
-	char *out = NULL;
-	size_t size;
-	FILE *f = open_memstream(&out, &size);
-
-	if (!f)
-		return NULL;
-	for (size_t i = 0; i < len;) {
-		if (len - i >= strlen(PLACE) && strncmp(word + i, PLACE, strlen(PLACE)) == 0) {
-			fputs(name, f);
-			i += strlen(PLACE);
-		} else {
-			fputc(word[i++], f);
-		}
-	}
-	fclose(f);
-	return out;
-}
-
-char *vckpt_remote_fill_in(const char *text, const char *name)
-{
-	return fill_in(text, strlen(text), name);
 }
 
 void vckpt_remote_free_command(char **argv)
@@ -81,7 +56,7 @@ int vckpt_remote_command(const char *template, const char *name, char ***argv,
 		p += blank;
 		if (!len)
 			break;
-		if (n == WORDS_MAX || !(words[n++] = fill_in(p, len, name))) {
+		if (n == WORDS_MAX || !(words[n++] = vckpt_fill_text(p, len, PLACE, name))) {
 			vckpt_remote_free_command(words);
 			return vckpt_fail(err, VCKPT_EUSAGE,
 					  "the launcher has more than %d words: put it into a "

@@ -40,8 +40,6 @@ int vckpt_remote_command(const char *template, const char *name, char ***argv,
 			 struct vckpt_error *err);
 void vckpt_remote_free_command(char **argv); /* NULL is fine */
 int vckpt_remote_check_name(const char *name, struct vckpt_error *err);
-/* `text` with each {host} replaced, the caller's; NULL without memory. */
-char *vckpt_remote_fill_in(const char *text, const char *name);
 
 /* vckpt_remote_launch() of a template. */
 int vckpt_remote_elsewhere(const char *template, const char *name, const char *who,
