@@ -291,7 +291,7 @@ static void test_nested(void)
 	used = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec) +
 	       (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec) / 1e6;
 	printf("(%.3f s of processor for 3.8 MiB) ", used);
-	CU_ASSERT(used < 1);
+	CU_ASSERT(used < 0.2); /* ten times as much where each is summed */
 }
 
 /* The reader finds a sound frame behind any such rubbish. */

@@ -1,6 +1,5 @@
 #include <fcntl.h>
 #include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -83,19 +82,19 @@ int listen_at(const char *path, const char *group, int *fd, struct vckpt_error *
 	return 0;
 }
 
-static bool in_group(const struct ucred *c, const char *name)
+/* By what the kernel says of the process, not by what a file says of the user. */
+static bool in_group(int fd, const struct ucred *c, const char *name)
 {
-	struct passwd *pw = getpwuid(c->uid);
-	gid_t gid = (gid_t)-1, list[256];
-	int n = 256;
+	gid_t gid = (gid_t)-1, list[1024];
+	socklen_t len = sizeof(list);
 
 	if (find_group(name, &gid, NULL) < 0)
 		return false;
 	if (c->gid == gid)
 		return true;
-	if (!pw || getgrouplist(pw->pw_name, pw->pw_gid, list, &n) < 0)
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, list, &len) < 0)
 		return false;
-	for (int i = 0; i < n; i++)
+	for (size_t i = 0; i < len / sizeof(*list); i++)
 		if (list[i] == gid)
 			return true;
 	return false;
@@ -114,7 +113,7 @@ void judge_peer(int fd, const char *group, char *peer, size_t peer_size, char *r
 		return;
 	}
 	snprintf(peer, peer_size, "uid %u, pid %d", c.uid, (int)c.pid);
-	if (c.uid == 0 || c.uid == geteuid() || (group && in_group(&c, group)))
+	if (c.uid == 0 || c.uid == geteuid() || (group && in_group(fd, &c, group)))
 		return;
 	snprintf(refusal, refusal_size,
 		 "user %u may not checkpoint guests of this host; root may%s%.64s", c.uid,

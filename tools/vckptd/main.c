@@ -2,6 +2,7 @@
  * told. */
 #include <argp.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "vckptd.h"
 
 #define DEFAULT_SOCKET "/run/vckpt/vckptd.sock"
+#define DEFAULT_GROUP  "vckpt"
 
 const char *argp_program_version = "vckptd " PACKAGE_VERSION;
 
@@ -26,7 +28,10 @@ static const struct argp_option option_list[] = {
 	{"socket", 's', "PATH", 0, "Listen here (default: " DEFAULT_SOCKET ")", 0},
 	{"uri", 'c', "URI", 0, "libvirtd's address (default: qemu:///system)", 0},
 	{"run-dir", 'r', "DIR", 0, "Journal, lock and log (default: the folder of the socket)", 0},
-	{"group", 'g', "NAME", 0, "Members of this group may ask, too (default: only root)", 0},
+	{"group", 'g', "NAME", 0,
+	 "Members of this group may ask, too (default: vckpt, where there is such a group; \"\": "
+	 "only root)",
+	 0},
 	{"stdio", OPT_STDIO, 0, 0,
 	 "Pass standard input and output on to this host's vckptd, started if none runs", 0},
 	{"daemon", OPT_DAEMON, 0, 0, "Go to the background once the socket is there", 0},
@@ -236,6 +241,10 @@ int main(int argc, char **argv)
 	slash[slash == run_dir] = '\0';
 	if (!o.run_dir)
 		o.run_dir = run_dir;
+	if (!o.group && getgrnam(DEFAULT_GROUP))
+		o.group = DEFAULT_GROUP;
+	if (o.group && !*o.group)
+		o.group = NULL;
 	umask(022);
 	if (o.stdio)
 		return pass_on(&o, "/proc/self/exe");

@@ -4,6 +4,7 @@
  * again when the folder of the socket changes.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -49,6 +50,21 @@ static void wait_for_change(int fd, uint64_t ns)
 	if (poll(&p, 1, (int)(ns / VCKPT_MS)) > 0)
 		while (read(fd, room, sizeof(room)) > 0)
 			;
+}
+
+/* Who could not make its socket need not try to start one. */
+static int may_start(const char *path, struct vckpt_error *err)
+{
+	int len = (int)(strrchr(path, '/') - path);
+	char dir[PATH_MAX];
+
+	snprintf(dir, sizeof(dir), "%.*s", len, path);
+	if (geteuid() == 0 || access(dir, W_OK) == 0 || errno != EACCES)
+		return 0;
+	return vckpt_fail(err, VCKPT_ENOTFOUND,
+			  "no vckptd listens on %s, and only root may start one: `systemctl start "
+			  "vckptd` there",
+			  path);
 }
 
 static int spawn(const char *vckptd, const char *path, int err_fd, pid_t *pid,
@@ -168,7 +184,7 @@ int vckpt_remote_connect(const char *path, const char *vckptd, int *fd, struct v
 		} else {
 			wait_for_change(watch, AGAIN);
 		}
-		if (start(vckptd, path, deadline, err) < 0)
+		if (may_start(path, err) < 0 || start(vckptd, path, deadline, err) < 0)
 			return -1;
 	}
 }

@@ -525,6 +525,11 @@ int vckpt_unix_connect(const char *path, int *fd, struct vckpt_error *err)
 			continue;
 		if (errno == ENOENT || errno == ECONNREFUSED)
 			return vckpt_fail(err, VCKPT_ENOTFOUND, "no vckptd listens on %s", path);
+		if (errno == EACCES)
+			return vckpt_fail(err, VCKPT_EREFUSED,
+					  "user %u may not use %s: root may, and members of the "
+					  "group that it belongs to",
+					  geteuid(), path);
 		return vckpt_fail_errno(err, "cannot connect to %s", path);
 	}
 	*fd = vckpt_steal_fd(&s);
