@@ -230,7 +230,7 @@ static void test_restart_here_misfit(void)
 		vckpt_null_world_rule(l.w, &rules[i]);
 		CU_ASSERT_EQUAL(restart(&l, "", "", true, notes), (int)wants[i]);
 		CU_ASSERT_EQUAL(vckpt_null_world_asked(l.w, VCKPT_OP_DESTROY), wants[i] ? 0 : 4);
-		CU_ASSERT_STRING_EQUAL(whereabouts(&l), "ha ha hb hb");
+		CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha ha hb hb");
 		CU_ASSERT_EQUAL(strstr(l.err.text, "nothing was destroyed") != NULL, wants[i] != 0);
 		CU_ASSERT_PTR_NULL(strstr(notes, "passed through"));
 		lab_close(&l);
