@@ -107,6 +107,9 @@ suite_build()
 	for a in "${components[@]}"; do
 		args+=(--component "$(there "$a")")
 	done
+	for a in ${modules[@]+"${modules[@]}"}; do
+		args+=(--module "$a")
+	done
 	for a in ${libs[@]+"${libs[@]}"}; do
 		args+=(--lib "$(there "$a")")
 	done

@@ -1,4 +1,4 @@
-/* io.c: MPI-IO to a file of the local file system, together and alone, read back and compared. */
+/* io.c: MPI-IO, together and alone, read back and compared. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@ enum { BLOCK = 20000, BLOCKS = 4 };
  * guest. */
 static MPI_Comm together(char *folder, size_t len)
 {
-	const char *tmp = getenv("TMPDIR");
+	const char *tmp = getenv("CASES_DIR") ? getenv("CASES_DIR") : getenv("TMPDIR");
 	char path[300];
 	int sees = 1;
 	MPI_Comm c;
@@ -122,7 +122,42 @@ static void io(void)
 	MPI_Comm_free(&c);
 }
 
+/* Output only: each round writes the whole file anew, nobody reads it before the end; what is there
+ * then is the last round's. */
+static void io_output(void)
+{
+	unsigned char *data = room(BLOCK * BLOCKS);
+	char folder[256], path[300];
+	MPI_Comm c = together(folder, sizeof(folder));
+	MPI_File f;
+	int rank;
+
+	MPI_Comm_rank(c, &rank);
+	snprintf(path, sizeof(path), "%s.out", folder);
+	do {
+		must(MPI_File_open(c, path, MPI_MODE_CREATE | MPI_MODE_RDWR, MPI_INFO_NULL, &f) ==
+			     MPI_SUCCESS,
+		     "%s cannot be opened", path);
+		fill(data, BLOCK * BLOCKS, key(me.rounds, rank, 0, 4));
+		must(MPI_File_write_at_all(f, (MPI_Offset)rank * BLOCK * BLOCKS, data,
+					   BLOCK * BLOCKS, MPI_BYTE,
+					   MPI_STATUS_IGNORE) == MPI_SUCCESS,
+		     "%s cannot be written", path);
+		must(MPI_File_close(&f) == MPI_SUCCESS, "%s cannot be closed", path);
+	} while (go_on(MPI_COMM_WORLD));
+	MPI_File_open(c, path, MPI_MODE_RDONLY, MPI_INFO_NULL, &f);
+	MPI_File_read_at_all(f, (MPI_Offset)rank * BLOCK * BLOCKS, data, BLOCK * BLOCKS, MPI_BYTE,
+			     MPI_STATUS_IGNORE);
+	check(data, BLOCK * BLOCKS, key(me.rounds - 1, rank, 0, 4), "the output");
+	MPI_File_close(&f);
+	if (rank == 0)
+		unlink(path);
+	MPI_Comm_free(&c);
+	free(data);
+}
+
 const struct mpi_case io_cases[] = {
 	{"io", io, MPI_THREAD_SINGLE},
+	{"io-output", io_output, MPI_THREAD_SINGLE},
 	{NULL, NULL, 0},
 };
