@@ -387,8 +387,7 @@ static int check_fit(struct restart *r, const struct vckpt_deadlines *d, struct 
 	return rc;
 }
 
-/* What runs is not destroyed for an epoch that cannot come back in its place.  Who cannot be asked
- * (an older vckptd) is not in the way: the restore will tell. */
+/* What runs is not destroyed for an epoch that cannot come back in its place. */
 static int check_here(struct restart *r, const struct vckpt_deadlines *d, struct vckpt_error *err)
 {
 	struct vckpt_coordinator *c = &r->s.c;
@@ -401,13 +400,11 @@ static int check_here(struct restart *r, const struct vckpt_deadlines *d, struct
 	for (uint32_t i = 0; i < c->n_slots && rc == 0; i++) {
 		enum vckpt_code code = q.answers[i].error.code;
 
-		if (code == VCKPT_OK ? !misfit(r, i, &q.answers[i], false, why, sizeof(why))
-				     : code != VCKPT_EDAMAGED)
+		/* An older vckptd does not know the question. */
+		if (code == VCKPT_EUSAGE || !misfit(r, i, &q.answers[i], false, why, sizeof(why)))
 			continue;
-		if (code == VCKPT_EDAMAGED)
-			snprintf(why, sizeof(why), "%s", q.answers[i].error.text);
 		rc = vckpt_fail(err, code ? code : VCKPT_EREFUSED,
-				"host %s: %s; nothing was destroyed",
+				"host %s: %.400s; nothing was destroyed",
 				vckpt_link_label(vckpt_coordinator_link(c, i)), why);
 	}
 	vckpt_ask_machine_clear(&q);

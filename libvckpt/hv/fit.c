@@ -191,8 +191,10 @@ int vckpt_hv_host(struct vckpt_hv *hv, char **json, struct vckpt_error *err)
 
 	if (vckpt_hv_conn(hv, &conn, err) < 0)
 		return -1;
-	if (virConnectGetVersion(conn, &qemu) < 0 || virConnectGetLibVersion(conn, &libvirt) < 0 ||
-	    virNodeGetInfo(conn, &node) < 0)
+	/* A QEMU that cannot be run is told of where a guest needs one. */
+	if (virConnectGetVersion(conn, &qemu) < 0)
+		qemu = 0;
+	if (virConnectGetLibVersion(conn, &libvirt) < 0 || virNodeGetInfo(conn, &node) < 0)
 		return vckpt_virt_fail(err, "cannot ask libvirt about this host");
 	o = json_pack("{s:I, s:I, s:i, s:s, s:I, s:I, s:i}", "qemu", (json_int_t)qemu, "libvirt",
 		      (json_int_t)libvirt, "cpus", (int)node.cpus, "arch", node.model, "memory",

@@ -92,7 +92,8 @@ int vckpt_domain_channel(struct vckpt_domain *dom, int *fd, struct vckpt_error *
  * KVM (tried, with a time limit), userfaultfd privilege of QEMU, versions. */
 int vckpt_hv_doctor(struct vckpt_hv *hv, char **json, struct vckpt_error *err);
 
-/* What this host is: {"qemu", "libvirt" (versions as libvirt counts them, 7002000 is 7.2.0),
+/* What this host is: {"qemu", "libvirt" (versions as libvirt counts them, 7002000 is 7.2.0;
+ * 0: QEMU cannot be run),
  * "cpus", "arch", "memory", "memory_free" (bytes), "domains" (that run)}; *json is the caller's to
  * free. */
 int vckpt_hv_host(struct vckpt_hv *hv, char **json, struct vckpt_error *err);

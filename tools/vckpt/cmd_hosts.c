@@ -46,11 +46,12 @@ static const struct argp argp = {
 	NULL,
 	NULL};
 
-static const char *version(char buf[24], double v)
+static const char *version(char buf[32], double v)
 {
 	unsigned long n = (unsigned long)v;
 
-	snprintf(buf, 24, "%lu.%lu.%lu", n / 1000000 % 1000, n / 1000 % 1000, n % 1000);
+	snprintf(buf, 32, n ? "QEMU %lu.%lu.%lu" : "no QEMU that runs", n / 1000000 % 1000,
+		 n / 1000 % 1000, n % 1000);
 	return buf;
 }
 
@@ -60,11 +61,11 @@ static void print(const json_t *answer)
 	size_t i, k;
 
 	json_array_foreach (json_object_get(answer, "hosts"), i, host) {
-		char qemu[24], left[16], all[16];
+		char qemu[32], left[16], all[16];
 
 		printf("%-16s %-8s", tool_string(host, "host"), tool_string(host, "state"));
 		if (json_object_get(host, "detail"))
-			printf(" QEMU %s, %.0f processors, %s of %s left",
+			printf(" %s, %.0f processors, %s of %s left",
 			       version(qemu, tool_number(host, "detail.qemu")),
 			       tool_number(host, "detail.cpus"),
 			       tool_bytes(left, tool_number(host, "detail.memory_free")),
