@@ -298,6 +298,18 @@ static int on_domain(struct vckpt_hv *hv, int argc, char **argv)
 	return rc;
 }
 
+/* Could a domain of this definition be rebuilt here? */
+static int fit(struct vckpt_hv *hv, const char *path)
+{
+	vckpt_autofree char *xml = NULL;
+	char *json = NULL;
+	size_t len;
+
+	if (vckpt_read_file(path, 1 << 20, &xml, &len, &err) < 0)
+		return failed();
+	return print_json(vckpt_hv_fit(hv, xml, &json, &err), &json);
+}
+
 int main(int argc, char **argv)
 {
 	struct vckpt_log log = {VCKPT_WARN, vckpt_log_stderr, NULL};
@@ -316,6 +328,8 @@ int main(int argc, char **argv)
 		rc = print_json(vckpt_hv_doctor(hv, &json, &err), &json);
 	else if (argc < 3)
 		rc = 2;
+	else if (!strcmp(argv[1], "fit"))
+		rc = fit(hv, argv[2]);
 	else
 		rc = on_domain(hv, argc, argv);
 	vckpt_hv_close(hv);

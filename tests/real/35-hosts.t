@@ -30,6 +30,13 @@ heat_moves "the job goes on there"
 expect_ok "a checkpoint from there" vckpt checkpoint heat
 said=$(vckpt restart heat --on h1 2>&1)
 expect_match "while it runs it is not started elsewhere" "$?: $said" '^7: .*still there: guest n1 .*two copies'
+# A host whose QEMU cannot take the guests: found out before anything is destroyed.
+qemu=$(command -v qemu-system-x86_64)
+"$lab" exec h2 mount --bind /bin/false "$qemu"
+said=$(vckpt restart heat --on h2 --destroy 2>&1)
+expect_match "a host without the guests' QEMU is refused" "$?: $said" "^7: .*host h2: guest n[12]: machine type .*$qemu.*cannot be had.*: install"
+expect_ok "and nothing was destroyed" hosts_free h2:n1 h1:n2
+"$lab" exec h2 umount "$qemu"
 expect_ok "all on one host, what still runs destroyed" vckpt restart heat --on h1 --destroy
 expect_ok "they run there and only there" eval 'only_on n1 h1 && only_on n2 h1'
 heat_ends "the job ends right"

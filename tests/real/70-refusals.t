@@ -69,21 +69,75 @@ refused "an agent that does not answer" 7 'n2.*no agent answers.*start vckpt-age
 expect_ok "leaves all guests running" sh -c "'$lab' exec h1 virsh domstate n1 | grep -q running"
 "$lab" run n2 'kill -CONT $(pidof vckpt-agent)'
 
+# Really none: what would start it again finds nothing to start.
+"$lab" run n2 'mv /usr/sbin/vckpt-agent /tmp/; kill -KILL $(pidof vckpt-agent)'
+refused "a guest without an agent" 7 'n2.*no agent answers.*start vckpt-agent' checkpoint heat
+"$lab" run n2 'mv /tmp/vckpt-agent /usr/sbin/'
+expect_ok "nobody is held for that" wait_until 20 guests_free
+
+# An agent that falls silent when it is asked to hold, and one that does while it holds: it wakes up and hears all that
+# was said meanwhile.
+if vckpt_stopped quiet checkpoint heat; then
+	"$lab" run n2 'kill -STOP $(pidof vckpt-agent); job start waker "sleep 6; kill -CONT \$(pidof vckpt-agent)"'
+	vckpt_signal CONT
+	wait "$vckpt_job"
+	expect_match "an agent that is silent when asked to hold: an epoch all the same, or a clean end" $? '^(0|5|10)$'
+	expect_ok "and when it wakes up nobody is held" wait_until 30 guests_free
+	heat_moves "the job goes on"
+fi
+"$lab" run n2 'job start sleeper "
+	while [ \$((\$(od -An -tu4 -j12 -N4 /run/vckpt/state) & 3)) != 1 ]; do usleep 5000; done
+	kill -STOP \$(pidof vckpt-agent); sleep 4; kill -CONT \$(pidof vckpt-agent)"'
+vckpt checkpoint heat >/dev/null 2>&1
+expect_match "an agent that falls silent while it holds: an epoch all the same, or a clean end" $? '^(0|5|10)$'
+expect_ok "and when it wakes up nobody is held any more" wait_until 30 guests_free
+heat_moves "and the job goes on"
+
 "$lab" exec h1 virsh -q suspend n2
 refused "a guest that an administrator paused" 7 'n2.*paused' checkpoint heat
 expect_ok "is left paused" guest_is n2 paused
 "$lab" exec h1 virsh -q resume n2
 
-expect_ok "a checkpoint" vckpt checkpoint heat
+# Nobody's deadline is a matter of the guest's wall clock.
+"$lab" run n2 'date -s "2001-02-03 04:05" >/dev/null'
+expect_ok "a checkpoint of a guest whose clock is years off" vckpt checkpoint heat --drain require
+heat_moves "does no harm to the job"
 refused "a restart beside running guests" 7 'n1' restart heat
 kill_guest n2
 refused "a guest that is off" 7 'n2' checkpoint heat
 expect_ok "the other one runs" guest_is n1 running
+"$lab" exec h1 virsh dumpxml --inactive n2 >"$TEST_DIR/n2.xml"
+"$lab" exec h1 virsh -q undefine n2
+refused "a guest whose domain is gone" 3 'n2.*no domain' checkpoint heat
+"$lab" exec h1 virsh -q define "$TEST_DIR/n2.xml"
 "$lab" libvirtd h1 stop
 refused "no libvirtd" 10 'cannot connect to libvirtd' checkpoint heat
 "$lab" libvirtd h1 start
 expect_ok "restart" vckpt restart heat --destroy
+off=$(($("$lab" run n2 'date +%s') - $(date +%s)))
+expect_ok "and its clock is right after the restart ($off s)" test ${off#-} -lt 60
 expect_ok "doctor finds nothing bad" vckpt doctor heat
 heat_ends "the job ends right"
 loose_is_told "mpirun --host n1:1,n2:1 --mca hook ^vckpt heat2d --grid 256 --steps 100000 --report 20"
+
+# A device that no engine can take along: another program's memory.  And an epoch that cannot come back here.
+cat >"$TEST_DIR/shmem.xml" <<Y
+<shmem name='bulletin'><model type='ivshmem-plain'/><size unit='M'>1</size></shmem>
+Y
+"$lab" exec h1 virsh -q attach-device n1 "$TEST_DIR/shmem.xml" --live
+refused "a device that no engine can capture" 7 'n1.*shared memory bulletin' checkpoint heat
+expect_match "doctor names it, too" "$(vckpt doctor heat)" 'n1.*bulletin'
+expect_ok "everybody runs" guests_free
+e=$(epochs | tr ' ' '\n' | sort -n | tail -n 1)
+map=$(printf '%s/clusters/heat/data/%06d/n2.map' "$VCKPT_STORE" "$e")
+cp "$map" "$TEST_DIR/map" && truncate -s -1 "$map"
+refused "an epoch that is damaged" 6 'n2.map.*nothing was destroyed' restart heat --destroy
+expect_ok "for which nothing was destroyed" guests_free
+cp "$TEST_DIR/map" "$map"
+qemu=$(command -v qemu-system-x86_64)
+"$lab" exec h1 mount --bind /bin/false "$qemu"
+refused "an epoch whose QEMU is not here any more" 7 'guest n1: machine type .*cannot be had.*install.*nothing was destroyed' \
+	restart heat --destroy
+"$lab" exec h1 umount "$qemu"
+expect_ok "for which nothing was destroyed either" guests_free
 finish
