@@ -31,6 +31,15 @@ conf '[checkpoint]' 'engine = stop-copy' 'gate = socket' 'drain = require' 'code
 	'[hooks]' 'policy = go-on' 'limit = 5' '[deadlines]' 'prepare = 20' 'quiet = 2.5' 'restore=0.001'
 refused "all others can be set" 3 "$TEST_DIR/nowhere" checkpoint heat --store "$TEST_DIR/nowhere"
 
+conf '[vckpt]' "store = $TEST_DIR/set" "key = $TEST_DIR/all.key" '[cluster heat run]' "key = $TEST_DIR/heat.key"
+refused "a cluster's key" 3 "$TEST_DIR/heat.key does not exist" adopt "heat run" n1
+refused "the key of all others" 3 "$TEST_DIR/all.key does not exist" adopt other n1
+refused "and one that is said counts before" 3 "$TEST_DIR/said.key does not exist" adopt other n1 --key "$TEST_DIR/said.key"
+wrong "a key without a whole path" 2 'key takes an absolute path' '[cluster heat]' 'key = heat.key'
+wrong "two keys" 3 'key is set twice' '[cluster heat]' 'key = /a' 'key = /b'
+wrong "another setting of a cluster" 2 "no setting 'store' in \[cluster heat\]" '[cluster heat]' 'store = /a'
+wrong "a name that would be cut off" 2 'is too long: say --key' "[cluster $(printf 'x%.0s' {1..60})]" 'key = /a'
+
 said=$(vckpt watch --engine nosuch heat 2>&1)
 if [ $? -eq 2 ] && grep -q -e "--engine does not know 'nosuch'" <<<"$said"; then
 	pass "options are checked as settings are"

@@ -177,7 +177,7 @@ static int run(struct tool *t, int argc, char **argv)
 
 	tool_parse(t, &argp, "adopt", argc, argv, &o);
 	if (!o.key)
-		o.key = t->settings.key;
+		o.key = tool_settings_key(&t->settings, o.cluster);
 	guests = calloc((size_t)o.n, sizeof(*guests));
 	if (!guests)
 		return VCKPT_ESYSTEM;

@@ -147,11 +147,47 @@ static const struct setting *find(const char *section, const char *key)
 	return NULL;
 }
 
+/* inih cuts longer names of sections off. */
+#define SECTION_MOST 48
+#define CLUSTER      "cluster "
+
+static int take_cluster(struct tool_settings *s, const char *section, const char *key,
+			const char *value, struct vckpt_error *err)
+{
+	static const struct setting path = {"cluster NAME", "key", PATH, 0, NULL};
+	const char *name = section + strlen(CLUSTER);
+	struct tool_cluster_settings *c;
+
+	if (strlen(section) >= SECTION_MOST)
+		return vckpt_fail(err, VCKPT_EUSAGE,
+				  "[%s] is too long: say --key where that cluster is adopted",
+				  section);
+	for (c = s->clusters; c; c = c->next)
+		if (strcmp(c->name, name) == 0)
+			return vckpt_fail(err, VCKPT_EUSAGE, "%s is set twice", key);
+	c = calloc(1, sizeof(*c));
+	if (!c || !(c->name = strdup(name)))
+		return vckpt_fail_errno(err, "no memory for %s", key);
+	c->next = s->clusters;
+	s->clusters = c;
+	return take_text(&path, value, &c->key, err);
+}
+
+const char *tool_settings_key(const struct tool_settings *s, const char *cluster)
+{
+	for (const struct tool_cluster_settings *c = s->clusters; c; c = c->next)
+		if (strcmp(c->name, cluster) == 0)
+			return c->key;
+	return s->key;
+}
+
 int tool_setting(struct tool_settings *s, const char *section, const char *key, const char *value,
 		 struct vckpt_error *err)
 {
 	const struct setting *k = find(section, key);
 
+	if (strncmp(section, CLUSTER, strlen(CLUSTER)) == 0 && strcmp(key, "key") == 0)
+		return take_cluster(s, section, key, value, err);
 	if (!k)
 		return vckpt_fail(err, VCKPT_EUSAGE, "there is no setting '%s' in [%s]", key,
 				  section);
@@ -201,7 +237,7 @@ static int on_value(void *arg, const char *section, const char *key, const char 
 		return 0;
 	if (k && r->seen[k - settings])
 		vckpt_fail(&r->why, VCKPT_EUSAGE, "%s is set twice", key);
-	else if (tool_setting(r->s, section, key, value, &r->why) == 0)
+	else if (tool_setting(r->s, section, key, value, &r->why) == 0 && k)
 		r->seen[k - settings] = true;
 	if (r->why.code)
 		mistake(r, r->line);

@@ -7,10 +7,17 @@
 
 #define TOOL_SETTINGS_FILE "/etc/vckpt.conf"
 
+/* A section [cluster NAME]. */
+struct tool_cluster_settings {
+	struct tool_cluster_settings *next;
+	const char *name, *key;
+};
+
 /* Strings are allocated and live as long as the program. */
 struct tool_settings {
 	const char *store, *socket, *launcher, *key; /* NULL: not set */
 	const char *peer, *data;                     /* of migrations; NULL: not set */
+	struct tool_cluster_settings *clusters;
 	struct vckpt_checkpoint_options checkpoint;
 	struct vckpt_deadlines deadlines; /* 0: not set */
 	struct vckpt_hook_options hooks;
@@ -20,6 +27,9 @@ struct tool_settings {
  * failure begins with what is wrong. */
 int tool_setting(struct tool_settings *s, const char *section, const char *key, const char *value,
 		 struct vckpt_error *err);
+
+/* The key that a cluster is adopted with: its own, or that of all; NULL: none. */
+const char *tool_settings_key(const struct tool_settings *s, const char *cluster);
 
 /* Reads VCKPT_CONFIG, or else TOOL_SETTINGS_FILE if it is there, into *s, which is set up.  Nothing
  * of a file with a mistake counts; *err then names the file and the line. */
