@@ -3,23 +3,8 @@
 # shellcheck source=tests/real/vckpt.sh
 . "$(dirname "$0")/vckpt.sh"
 
-# refused NAME CODE PATTERN vckpt-arguments...
-refused()
-{
-	local name=$1 code=$2 pattern=$3 said got
-	shift 3
-	said=$(vckpt "$@" 2>&1)
-	got=$?
-	if [ $got -ne "$code" ]; then
-		fail "$name" "exit code $got, not $code: $said"
-	elif ! grep -Eq "$pattern" <<<"$said"; then
-		fail "$name" "no '$pattern' in: $said"
-	elif [ "$(wc -l <<<"$said")" -ne 1 ]; then
-		fail "$name" "more than one sentence: $said"
-	else
-		pass "$name"
-	fi
-}
+# shellcheck source=tests/refused.sh
+. "$(dirname "$0")/../refused.sh"
 
 heat_start 2
 refused "a cluster that is not there" 3 nosuch checkpoint nosuch

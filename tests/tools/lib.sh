@@ -10,6 +10,8 @@ trap 'exit 130' INT TERM HUP
 unset VCKPT_SOCKET VCKPT_LAUNCHER
 export VCKPT_BUILD VCKPT_STORE=$TEST_DIR/store VCKPT_CONFIG=/dev/null
 failed=0 passed=0
+# shellcheck source=tests/refused.sh
+. "$tools_dir/../refused.sh"
 
 export VCKPT_DAEMON=$VCKPT_BUILD/vckptd
 
@@ -29,24 +31,6 @@ fail()
 	echo "not ok $1"
 	[ $# -lt 2 ] || printf '%s\n' "$2" | sed 's/^/# /'
 	failed=$((failed + 1))
-}
-
-# refused NAME CODE PATTERN vckpt-arguments...: with this exit code, in one sentence that matches.
-refused()
-{
-	local name=$1 code=$2 pattern=$3 said got
-	shift 3
-	said=$(vckpt "$@" 2>&1)
-	got=$?
-	if [ $got -ne "$code" ]; then
-		fail "$name" "exit code $got, not $code: $said"
-	elif ! grep -Eq -- "$pattern" <<<"$said"; then
-		fail "$name" "no '$pattern' in: $said"
-	elif [ "$(wc -l <<<"$said")" -ne 1 ]; then
-		fail "$name" "more than one sentence: $said"
-	else
-		pass "$name"
-	fi
 }
 
 # says NAME PATTERN COMMAND...: it succeeds, and its output matches.
