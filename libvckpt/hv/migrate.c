@@ -11,6 +11,8 @@
 #include "hv/private.h"
 
 #define LOOK_EVERY 250 /* ms */
+/* In the first round nobody knows how much will have to be sent again: it is let go on so long. */
+#define LAST_MOMENT (3 * VCKPT_S)
 /* For libvirt to end a migration that was given up. */
 #define END_LIMIT (60 * VCKPT_S)
 
@@ -23,8 +25,10 @@ enum vckpt_migration_step vckpt_migration_decide(const struct vckpt_migration_st
 		return VCKPT_MIGRATE_WAIT;
 	if (left == 0)
 		return VCKPT_MIGRATE_GIVE_UP;
-	if (!may_postcopy || st->rounds < 2)
+	if (!may_postcopy)
 		return VCKPT_MIGRATE_WAIT;
+	if (st->rounds < 2)
+		return left < LAST_MOMENT ? VCKPT_MIGRATE_POSTCOPY : VCKPT_MIGRATE_WAIT;
 	return (double)st->remaining * (double)VCKPT_S > (double)rate * (double)left
 		       ? VCKPT_MIGRATE_POSTCOPY
 		       : VCKPT_MIGRATE_WAIT;

@@ -24,7 +24,8 @@ enum vckpt_migration_step { VCKPT_MIGRATE_WAIT, VCKPT_MIGRATE_POSTCOPY, VCKPT_MI
 
 /* Pure: what is to be done with `left` ns to the deadline (UINT64_MAX: none).  Post-copy, where it
  * is allowed, once a first round is over and what remains would not be sent in time at the present
- * rate, less what the guest writes anew; without a deadline if it would never be. */
+ * rate, less what the guest writes anew (without a deadline: if it would never be); in the first
+ * round when 3 s are left. */
 enum vckpt_migration_step vckpt_migration_decide(const struct vckpt_migration_state *st,
 						 uint64_t left, bool may_postcopy);
 

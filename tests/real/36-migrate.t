@@ -36,7 +36,8 @@ heat_moves "the job goes on"
 expect_eq "it is known to be there, and defined there only" \
 	"$(vckpt status heat --json | jq -r '[.guests[].host] | join(" ")') $("$lab" exec h1 virsh -q list --all --name | tr -d '\n')" "h2 h2 "
 expect_ok "a checkpoint of it" vckpt checkpoint heat
-moves "and back" n1 h2 h1 --postcopy --why "h2 is to be serviced"
+moves "and back, before all of it is there since time is short" n1 h2 h1 --postcopy --limit 4 --deadline 8 --why "h2 is to be serviced"
+expect_eq "by post-copy" "$(jq .postcopy "$TEST_DIR/moved.json")" true
 expect_match "the log says why" "$(vckpt log heat)" 'migrate .*moved .*h2 is to be serviced'
 heat_moves "the job goes on"
 

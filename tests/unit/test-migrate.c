@@ -18,7 +18,9 @@ static void test_decide(void)
 		enum vckpt_migration_step step;
 	} cases[] = {
 		/* In the first round nobody knows yet. */
-		{1000, 10, 0, 1, VCKPT_S, true, false, VCKPT_MIGRATE_WAIT},
+		{1000, 10, 0, 1, 4 * VCKPT_S, true, false, VCKPT_MIGRATE_WAIT},
+		{1000, 10, 0, 1, 2 * VCKPT_S, true, false, VCKPT_MIGRATE_POSTCOPY},
+		{1000, 10, 0, 1, 2 * VCKPT_S, false, false, VCKPT_MIGRATE_WAIT},
 		{1000, 10, 0, 1, 0, true, false, VCKPT_MIGRATE_GIVE_UP},
 		/* 100 s to go, 99 left. */
 		{1000, 10, 0, 2, 99 * VCKPT_S, true, false, VCKPT_MIGRATE_POSTCOPY},
