@@ -94,9 +94,9 @@ static int qemu_has_ptrace(struct vckpt_hv *hv, virConnectPtr conn)
 static void check_userfaultfd(struct vckpt_hv *hv, virConnectPtr conn, json_t *list)
 {
 	static const char cure[] =
-		"sysctl vm.unprivileged_userfaultfd=1, or give QEMU CAP_SYS_PTRACE (setcap "
-		"cap_sys_ptrace+ep on its binary, or user = \"root\" in libvirt's qemu.conf); "
-		"without, guests stand still while they are captured";
+		"sysctl vm.unprivileged_userfaultfd=1, or give QEMU CAP_SYS_PTRACE (in libvirt's "
+		"qemu.conf clear_emulator_capabilities = 0, and setcap cap_sys_ptrace+ep on QEMU's "
+		"binary or user = \"root\"); without, guests stand still while they are captured";
 	vckpt_autofree char *sysctl = NULL;
 	size_t len;
 	int has;
