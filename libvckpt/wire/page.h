@@ -42,8 +42,9 @@ struct vckpt_page {
 };
 
 enum vckpt_slot_flags {
-	VCKPT_SLOT_GATED = 1,   /* the socket gate is installed: see sites */
-	VCKPT_SLOT_LEAVING = 2, /* finalize has begun; the gate is taken out */
+	VCKPT_SLOT_GATED = 1,       /* the socket gate is installed: see sites */
+	VCKPT_SLOT_LEAVING = 2,     /* finalize has begun; the gate is taken out */
+	VCKPT_SLOT_UCX_THREADS = 4, /* MPI_THREAD_MULTIPLE over Open MPI's pml/ucx, for doctor */
 };
 
 struct vckpt_slot {

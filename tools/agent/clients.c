@@ -129,6 +129,11 @@ bool vckpt_client_gated(const struct vckpt_client *c)
 	return atomic_load(&c->slot->flags) & VCKPT_SLOT_GATED;
 }
 
+bool vckpt_client_ucx_threads(const struct vckpt_client *c)
+{
+	return atomic_load(&c->slot->flags) & VCKPT_SLOT_UCX_THREADS;
+}
+
 uint32_t vckpt_client_depth(const struct vckpt_client *c)
 {
 	return atomic_load(&c->slot->depth);

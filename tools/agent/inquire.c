@@ -168,12 +168,14 @@ static void look_at_clients(struct inquiry *q)
 {
 	struct vckpt_clients *cs = &q->agent->clients;
 	struct vckpt_agent_process *v = cs->n ? calloc(cs->n, sizeof(*v)) : NULL;
+	unsigned threads = 0;
 
 	for (unsigned i = 0; v && i < cs->n; i++) {
 		const struct vckpt_client *c = cs->v[i];
 		struct vckpt_agent_process *p;
 
 		q->ranks += c->rank_plus1 > 0;
+		threads += vckpt_client_ucx_threads(c);
 		if (q->out->processes.n == PROCESSES_MAX)
 			continue;
 		p = &v[q->out->processes.n++];
@@ -187,6 +189,13 @@ static void look_at_clients(struct inquiry *q)
 	q->out->processes.v = v;
 	if (q->ranks && !q->loose)
 		add(q, "component", VCKPT_FINDING_OK, "", "", "%u ranks are attached", q->ranks);
+	if (threads)
+		add(q, "ucx-threads", VCKPT_FINDING_WARN, "",
+		    "let the program send a message to each rank before it starts its threads, or "
+		    "use --mca pml ob1",
+		    "%u ranks may send from several threads over UCX: Open MPI 4.1 can mix up the "
+		    "first messages to a rank, and oftener when a hold makes ranks late",
+		    threads);
 }
 
 /* 1: a guest of the cluster, 0: outside, -1: cannot tell. */

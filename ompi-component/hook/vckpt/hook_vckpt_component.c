@@ -2,9 +2,12 @@
 #include "hook_vckpt.h"
 
 #include <limits.h>
+#include <stdatomic.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "mpi.h"
+#include "ompi/mca/pml/base/base.h"
 #include "opal/runtime/opal_progress.h"
 #include "opal/util/output.h"
 #include "opal/util/show_help.h"
@@ -58,6 +61,16 @@ static int attach(int *rank, struct vckpt_error *err)
 	return done;
 }
 
+/* Threads that are the first to send to a rank make a connection each in pml/ucx:
+ * tests/mpi/first-threads. */
+static void note_threads(int level)
+{
+	const char *pml = mca_pml_base_selected_component.pmlm_version.mca_component_name;
+
+	if (level == MPI_THREAD_MULTIPLE && strcmp(pml, "ucx") == 0)
+		atomic_fetch_or(&vckpt_hook_attachment()->slot->flags, VCKPT_SLOT_UCX_THREADS);
+}
+
 static void init_bottom(int argc, char **argv, int requested, int *provided)
 {
 	struct hook_vckpt_params *p = &vckpt_hook_params;
@@ -68,7 +81,6 @@ static void init_bottom(int argc, char **argv, int requested, int *provided)
 	(void)argc;
 	(void)argv;
 	(void)requested;
-	(void)provided;
 	if (!p->enable || attached)
 		return;
 	/* By far the most common: this is no guest of ours.  One look for a file, and no word. */
@@ -80,6 +92,7 @@ static void init_bottom(int argc, char **argv, int requested, int *provided)
 		return;
 	}
 	attached = true;
+	note_threads(*provided);
 	if (p->gate != HOOK_VCKPT_GATE_SOCKET)
 		return;
 	if (vckpt_hook_gate_install(p->transports, p->nap * (VCKPT_MS / 1000), &report, &err) < 0)
