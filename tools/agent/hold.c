@@ -5,6 +5,7 @@
 #include "agent.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "launcher.h"
 #include "tcp.h"
 
 #define KEEP_FAST       (1 * VCKPT_MS)
@@ -110,9 +111,10 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
 	else if (h->gate->ops->check)
 		got = h->gate->ops->check(h->gate->gate, &again, &err);
 	now = vckpt_now();
-	if (got > 0 && stands_still(h, now))
-		answer_quiet(h, VCKPT_OK, "");
-	else if (got > 0)
+	if (got > 0 && stands_still(h, now)) {
+		vckpt_launchers_inside(h->agent, &err);
+		answer_quiet(h, err.code, err.text);
+	} else if (got > 0)
 		arm(h->step, h->quiet_by - now);
 	else if (got < 0)
 		answer_quiet(h, err.code, err.text);

@@ -53,7 +53,16 @@ static char *told_to_parent(void)
 	return NULL;
 }
 
-/* Where mpirun listens, if there is one: 4.1 and 5.0 tell it in different ways. */
+/* Slurm tells each process of a step where its srun is. */
+static char *srun(void)
+{
+	const char *host = getenv("SLURM_SRUN_COMM_HOST"), *port = getenv("SLURM_SRUN_COMM_PORT");
+	char *uri;
+
+	return host && asprintf(&uri, "srun;tcp://%s:%s", host, port ? port : "0") > 0 ? uri : NULL;
+}
+
+/* Where mpirun listens, if there is one: 4.1 and 5.0 tell it in different ways; else srun. */
 static char *launcher(void)
 {
 	const char *uri = getenv("OMPI_MCA_orte_hnp_uri");
@@ -67,7 +76,7 @@ static char *launcher(void)
 	/* Whoever serves us PMIx: prterun itself for its own children (number 0), else the daemon
 	 * of this guest, of which nothing follows. */
 	uri = getenv("PMIX_SERVER_URI41");
-	return uri && strstr(uri, "@0.0;") ? strdup(uri) : NULL;
+	return uri && strstr(uri, "@0.0;") ? strdup(uri) : srun();
 }
 
 void vckpt_hook_identity_get(struct vckpt_hook_identity *me)
