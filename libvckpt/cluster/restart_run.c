@@ -495,8 +495,8 @@ static int attempt(struct restart *r, bool *again, struct vckpt_error *err)
 		json_array_append(m.m.notes, line);
 	rc = vckpt_coordinator_run(c, &m.m, false, mark, r, err);
 	if (rc == 0) {
-		struct vckpt_hooks hooks = {&r->s,      &r->opt->hooks, r->spec.epoch,
-					    m.spec.incarnation, NULL,           false};
+		struct vckpt_hooks hooks = {
+			&r->s, &r->opt->hooks, r->spec.epoch, m.spec.incarnation, NULL, false};
 
 		vckpt_hooks_after(&hooks, "post-restart", "running");
 	}

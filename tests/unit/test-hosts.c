@@ -209,6 +209,12 @@ static void test_restart_here_misfit(void)
 		 .times = 1,
 		 .way = VCKPT_NULL_FAIL,
 		 .code = VCKPT_EDAMAGED},
+		/* Its key is not there. */
+		{.guest = "g2",
+		 .op = VCKPT_OP_FIT,
+		 .times = 1,
+		 .way = VCKPT_NULL_FAIL,
+		 .code = VCKPT_EREFUSED},
 		/* An older vckptd, and what counts on another host only: not in the way. */
 		{.guest = "g1",
 		 .op = VCKPT_OP_FIT,
@@ -220,9 +226,10 @@ static void test_restart_here_misfit(void)
 		 .times = 1,
 		 .detail = "{\"problems\":[{\"level\":\"warn\",\"text\":\"passed through\"}]}"},
 	};
-	static const enum vckpt_code wants[] = {VCKPT_EREFUSED, VCKPT_EDAMAGED, VCKPT_OK, VCKPT_OK};
+	static const enum vckpt_code wants[] = {VCKPT_EREFUSED, VCKPT_EDAMAGED, VCKPT_EREFUSED,
+						VCKPT_OK, VCKPT_OK};
 
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 5; i++) {
 		char notes[2048];
 		struct lab l;
 
