@@ -3,14 +3,15 @@
 # tests/real/vckpt.sh; for tests/real/16-cases.t, tests/mpi/campaign and judges.sh.
 # shellcheck disable=SC2154 # what lib.sh sets
 
-# More of mpirun's options for all cases.
-case_mca=''
+# More of mpirun's options for all cases, and the cluster they run in: guests that were restored as those of one
+# cluster are no other's.
+case_mca='' case_cluster=cases
 
-# cases_up [MEMORY]: lab and cluster "cases".  $case_mpi becomes the guests' first number of Open MPI.
+# cases_up [MEMORY]: lab and cluster.  $case_mpi becomes the guests' first number of Open MPI.
 cases_up()
 {
 	lab_start 2 1 --memory "${1:-256}"
-	vckpt adopt cases n1 n2 >/dev/null 2>"$TEST_DIR/vckpt.log" || give_up "adopt: $(cat "$TEST_DIR/vckpt.log")"
+	vckpt adopt "$case_cluster" n1 n2 >/dev/null 2>"$TEST_DIR/vckpt.log" || give_up "adopt: $(cat "$TEST_DIR/vckpt.log")"
 	case_mpi=$("$lab" run n1 'ompi_info --version' | sed -n 's/^Open MPI v\([0-9]*\)\..*/\1/p')
 }
 
@@ -66,7 +67,7 @@ case_clear()
 case_checkpoint()
 {
 	local quiet
-	if ! record=$(vckpt checkpoint cases --gate "$1" --drain prefer --json 2>"$TEST_DIR/vckpt.log"); then
+	if ! record=$(vckpt checkpoint "$case_cluster" --gate "$1" --drain prefer --json 2>"$TEST_DIR/vckpt.log"); then
 		why="checkpoint: $(tail -n 2 "$TEST_DIR/vckpt.log")"
 		return 1
 	fi
@@ -97,7 +98,7 @@ case_run()
 		case_checkpoint "$gate" || return
 		if [ $i -eq $(((n + 1) / 2)) ]; then
 			kill_guest n1 n2
-			vckpt restart cases >/dev/null 2>"$TEST_DIR/vckpt.log" ||
+			vckpt restart "$case_cluster" >/dev/null 2>"$TEST_DIR/vckpt.log" ||
 				{ why="restart: $(tail -n 2 "$TEST_DIR/vckpt.log")"; return 1; }
 			restarted=yes
 		fi
