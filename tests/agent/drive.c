@@ -228,7 +228,7 @@ static void await(struct drive *d, unsigned i, uint16_t want)
 			bool done = f.type == want;
 
 			if (f.nonce != p->nonce || !t ||
-			    vckpt_decode(t, &m, 1, f.payload, f.len, NULL) < 0)
+			    vckpt_decode(t, &m, f.version, f.payload, f.len, NULL) < 0)
 				continue;
 			if (f.type == VCKPT_AGENT_QUIET) {
 				p->took = m.quiet.took_ns;
