@@ -118,20 +118,21 @@ journal()
 # The agent (of vckpt-agent's processes the oldest), its freezer, its keeper.
 kill_in_guest()
 {
-	local which=$1
-	case $which in
-	agent) which='$(pidof vckpt-agent | tr " " "\n" | sort -n | head -n 1)' ;;
-	freezer) which='$(pidof vckpt-agent | tr " " "\n" | sort -n | tail -n 1)' ;;
-	both) which='$(pidof vckpt-agent)' ;;
-	all) which='$(pidof vckpt-agent vckpt-keeper)' ;;
+	local pick
+	case $1 in
+	agent) pick='grep -v keeper | head -n 1' ;;
+	freezer) pick='grep -v keeper | tail -n 1' ;;
+	both) pick='grep -v keeper' ;;
+	all) pick=cat ;;
 	esac
-	"$lab" run n1 "kill -KILL $which"
+	"$lab" run n1 "kill -KILL \$(for p in \$(pidof vckpt-agent); do echo \$p \$(cat /proc/\$p/comm); done | sort -n | $pick | cut -d ' ' -f 1)"
 }
 
 # frozen_and_killed NAME WHOM [no-successor]: the guests are held and n1 is frozen, the coordinator stands still.
 frozen_and_killed()
 {
-	vckpt_stopped stop checkpoint site --freeze-fs || return
+	# Not by its network card, which we need to look.
+	vckpt_stopped stop checkpoint site --freeze-fs --gate socket || return
 	expect_ok "the writer stands still" stands
 	[ $# -lt 3 ] || "$lab" run n1 'chmod 644 /usr/sbin/vckpt-agent'
 	kill_in_guest "$2"
