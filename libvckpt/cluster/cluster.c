@@ -52,6 +52,7 @@ static int epoch_options(struct vckpt_coordinator *c, const struct vckpt_checkpo
 				  "file systems are frozen while the guests hold: let them hold, "
 				  "or do not ask for it");
 	o->deadlines = opt->deadlines;
+	memcpy(o->outside, opt->outside, sizeof(o->outside));
 	if (o->parent) {
 		if (vckpt_catalogue_get(c->store, c->cluster, o->parent, &parent, err) < 0)
 			return vckpt_error_prefix(err, "the parent");

@@ -22,6 +22,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cluster/machine.h"
+#include "cluster/outside.h"
 #include "host/host.h"
 
 /* How far a call is.  Comes at each change of phase (guest NULL, done = total = 0) and for each
@@ -108,6 +109,9 @@ struct vckpt_checkpoint_options {
 	struct vckpt_deadlines deadlines; /* members that are 0 take their defaults */
 	struct vckpt_hook_options hooks;
 	enum vckpt_freeze_fs freeze_fs;
+	/* What the cut will not contain is recorded, or keeps it from being made (VCKPT_EREFUSED).
+	 */
+	enum vckpt_outside_policy outside[VCKPT_OUTSIDE_KINDS];
 	const char *why; /* for the record, may be NULL */
 };
 
@@ -122,7 +126,8 @@ struct vckpt_checkpoint_options {
  * "commit"} "loud": [{"guest", "pid", "rank", "peer", "bytes", "what"}] "guests": [{"guest",
  * "domain", "host", "engine", "paused_ms", "steps": as "phases", its own part of each, "prepare":
  * {...}, "hold": {...}, "release": {...}, "receipt": {...}}]     the hosts' own details; tcp
- * counters in "prepare" and "release" "notes":
+ * counters in "prepare" and "release", "outside": [{"guest", "id", "level", "object", "text",
+ * "cure"}]: what the cut does not contain, "notes":
  * ["..."], "hooks": [{"when", "host", "guest"?, "hook", "status", "late", "took_ms", "said"}];
  * those that are run after the commit are in the history, not in the catalogue
  */

@@ -325,6 +325,7 @@ static void on_prepared(struct vckpt_epoch_machine *e, uint32_t i,
 {
 	struct vckpt_epoch_guest *g = &e->guests[i];
 	json_t *detail = vckpt_event_detail(ev);
+	struct vckpt_error why = VCKPT_ERROR_NONE;
 
 	if (ev->code == VCKPT_ENOTNOW) {
 		json_int_t retry = json_integer_value(json_object_get(detail, "retry_ns"));
@@ -341,8 +342,6 @@ static void on_prepared(struct vckpt_epoch_machine *e, uint32_t i,
 		return;
 	}
 	if (ev->code != VCKPT_OK) {
-		struct vckpt_error why = VCKPT_ERROR_NONE;
-
 		json_decref(detail);
 		vckpt_machine_reply_error(&e->m, i, ev, &why);
 		fail_prepare(e, i, &why);
@@ -359,7 +358,9 @@ static void on_prepared(struct vckpt_epoch_machine *e, uint32_t i,
 	g->says_read = g->stands && json_is_true(json_object_get(detail, "says_read"));
 	g->disks = json_array_size(json_object_get(detail, "disks")) > 0;
 	g->prepared = true;
-	if (ALL(e, prepared))
+	if (vckpt_outside_judge(detail, e->m.slots[i].name, e->opt.outside, &why) < 0)
+		fail(e, &why);
+	else if (ALL(e, prepared))
 		enter_holding(e);
 }
 

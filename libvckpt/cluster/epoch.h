@@ -7,6 +7,7 @@
 #define VCKPT_CLUSTER_EPOCH_H
 
 #include "cluster/machine.h"
+#include "cluster/outside.h"
 
 enum vckpt_epoch_state {
 	VCKPT_EPOCH_IDLE,
@@ -51,6 +52,7 @@ struct vckpt_epoch_options {
 	uint64_t limit; /* bytes a second on each host, 0 any */
 	enum vckpt_drain drain;
 	bool freeze_fs;
+	enum vckpt_outside_policy outside[VCKPT_OUTSIDE_KINDS];
 	struct vckpt_deadlines deadlines; /* 0: default */
 };
 

@@ -130,6 +130,15 @@ static json_t *epoch_guests(const struct vckpt_coordinator *c, const struct vckp
 	return list;
 }
 
+static json_t *outside(const struct vckpt_coordinator *c, const struct vckpt_epoch_machine *e)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < e->m.n; i++)
+		vckpt_outside_gather(e->guests[i].prepare, c->slots[i].guest, list);
+	return list;
+}
+
 static const char *who_of(const struct vckpt_coordinator *c)
 {
 	return c->ctx->who ? c->ctx->who : "";
@@ -158,6 +167,7 @@ static json_t *epoch_record(const struct vckpt_coordinator *c, const struct vckp
 				    : json_string("none"));
 	json_object_set(r, "loud", e->loud);
 	set_detail(r, "hooks", c->hooks);
+	json_object_set_new(r, "outside", outside(c, e));
 	json_object_set_new(r, "guests", epoch_guests(c, e, receipts));
 	add_stall(r, c, e);
 	add_phases(r, &e->m);

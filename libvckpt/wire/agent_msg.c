@@ -22,14 +22,6 @@ static const struct vckpt_field welcome_fields[] = {
 };
 const struct vckpt_type vckpt_agent_welcome_type = VCKPT_TYPE(vckpt_agent_welcome, welcome_fields);
 
-static const struct vckpt_field ask_fields[] = {
-	VCKPT_F_UINT(struct vckpt_agent_ask, seq, 1),
-	VCKPT_F_UINT(struct vckpt_agent_ask, epoch, 1),
-	VCKPT_F_UINT(struct vckpt_agent_ask, incarnation, 1),
-	VCKPT_F_UINT(struct vckpt_agent_ask, freeze, 2),
-};
-const struct vckpt_type vckpt_agent_ask_type = VCKPT_TYPE(vckpt_agent_ask, ask_fields);
-
 static const struct vckpt_field reply_fields[] = {
 	VCKPT_F_UINT(struct vckpt_agent_reply, seq, 1),
 	VCKPT_F_UINT(struct vckpt_agent_reply, code, 1),
@@ -44,6 +36,27 @@ static const struct vckpt_field peer_fields[] = {
 	VCKPT_F_STR(struct vckpt_agent_peer, guest, 1),
 };
 const struct vckpt_type vckpt_agent_peer_type = VCKPT_TYPE(vckpt_agent_peer, peer_fields);
+
+static const struct vckpt_field ask_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_ask, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_ask, epoch, 1),
+	VCKPT_F_UINT(struct vckpt_agent_ask, incarnation, 1),
+	VCKPT_F_UINT(struct vckpt_agent_ask, freeze, 2),
+	VCKPT_F_LIST(struct vckpt_agent_ask, peers, 2, &vckpt_agent_peer_type),
+};
+const struct vckpt_type vckpt_agent_ask_type = VCKPT_TYPE(vckpt_agent_ask, ask_fields);
+
+static const struct vckpt_field file_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_file, pid, 2),
+	VCKPT_F_UINT(struct vckpt_agent_file, fd, 2),
+	VCKPT_F_STR(struct vckpt_agent_file, type, 2),
+	VCKPT_F_STR(struct vckpt_agent_file, path, 2),
+	VCKPT_F_UINT(struct vckpt_agent_file, append, 2),
+	VCKPT_F_UINT(struct vckpt_agent_file, length, 2),
+	VCKPT_F_UINT(struct vckpt_agent_file, dev, 2),
+	VCKPT_F_UINT(struct vckpt_agent_file, inode, 2),
+};
+const struct vckpt_type vckpt_agent_file_type = VCKPT_TYPE(vckpt_agent_file, file_fields);
 
 static const struct vckpt_field hold_fields[] = {
 	VCKPT_F_UINT(struct vckpt_agent_hold, seq, 1),
@@ -77,6 +90,7 @@ static const struct vckpt_field quiet_fields[] = {
 	VCKPT_F_STR(struct vckpt_agent_quiet, text, 1),
 	VCKPT_F_STR(struct vckpt_agent_quiet, frozen, 2),
 	VCKPT_F_STR(struct vckpt_agent_quiet, unfrozen, 2),
+	VCKPT_F_LIST(struct vckpt_agent_quiet, files, 2, &vckpt_agent_file_type),
 };
 const struct vckpt_type vckpt_agent_quiet_type = VCKPT_TYPE(vckpt_agent_quiet, quiet_fields);
 
@@ -131,6 +145,7 @@ static const struct vckpt_field findings_fields[] = {
 	VCKPT_F_LIST(struct vckpt_agent_findings, findings, 1, &vckpt_finding_type),
 	VCKPT_F_LIST(struct vckpt_agent_findings, processes, 1, &vckpt_agent_process_type),
 	TCP_FIELDS(struct vckpt_agent_findings),
+	VCKPT_F_LIST(struct vckpt_agent_findings, files, 2, &vckpt_agent_file_type),
 };
 const struct vckpt_type vckpt_agent_findings_type =
 	VCKPT_TYPE(vckpt_agent_findings, findings_fields);

@@ -60,7 +60,8 @@ struct vckpt_agent_ask {
 	uint32_t seq;
 	uint64_t epoch;
 	uint32_t incarnation;
-	uint8_t freeze; /* since 2, PREPARE: write out what HOLD is to freeze */
+	uint8_t freeze;          /* since 2, PREPARE: write out what HOLD is to freeze */
+	struct vckpt_list peers; /* since 2, INQUIRE: struct vckpt_agent_peer; none: as known */
 };
 
 struct vckpt_agent_reply {
@@ -109,8 +110,20 @@ struct vckpt_agent_quiet {
 	struct vckpt_list
 		loud; /* struct vckpt_agent_loud, the first 32; "not gated" ones even when quiet */
 	char text[256];
-	char frozen[256];   /* since 2: mount points of what is frozen, ", " between */
-	char unfrozen[256]; /* since 2: why others, or all, are not */
+	char frozen[256];        /* since 2: mount points of what is frozen, ", " between */
+	char unfrozen[256];      /* since 2: why others, or all, are not */
+	struct vckpt_list files; /* since 2: struct vckpt_agent_file, as at the last INQUIRE, with
+				    their lengths now */
+};
+
+/* A file of a network file system that is open for writing. */
+struct vckpt_agent_file {
+	uint32_t pid, fd;
+	char type[16]; /* of the file system */
+	char path[256];
+	uint8_t append; /* O_APPEND */
+	uint64_t length, dev,
+		inode; /* as the guest's kernel knows them, without asking the server */
 };
 
 /* The guest's own network counters, to tell what a hold or a restart cost. */
@@ -168,6 +181,7 @@ struct vckpt_agent_findings {
 	struct vckpt_list findings;  /* struct vckpt_finding */
 	struct vckpt_list processes; /* struct vckpt_agent_process */
 	struct vckpt_agent_tcp tcp;
+	struct vckpt_list files; /* since 2: struct vckpt_agent_file */
 };
 
 /*
@@ -254,6 +268,7 @@ extern const struct vckpt_type vckpt_agent_listen_type, vckpt_agent_news_type,
 extern const struct vckpt_type vckpt_agent_hello_type, vckpt_agent_welcome_type,
 	vckpt_agent_ask_type, vckpt_agent_reply_type, vckpt_agent_hold_type, vckpt_agent_quiet_type,
 	vckpt_agent_released_type, vckpt_agent_restored_type, vckpt_agent_findings_type,
-	vckpt_agent_peer_type, vckpt_agent_loud_type, vckpt_finding_type, vckpt_agent_process_type;
+	vckpt_agent_peer_type, vckpt_agent_file_type, vckpt_agent_loud_type, vckpt_finding_type,
+	vckpt_agent_process_type;
 
 #endif

@@ -169,6 +169,76 @@ freezing()
 	"$lab" run n1 'killall sh; umount /data' 2>/dev/null
 }
 
+# ---- what the cut does not contain ----
+
+export_dir=$TEST_DIR/export
+
+# A server of the host's own.
+server_start()
+{
+	mkdir "$export_dir"
+	cat >"$TEST_DIR/ganesha.conf" <<X
+NFS_CORE_PARAM { Protocols = 3; NFS_Port = 2049; MNT_Port = 2050; Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false; }
+NFS_KRB5 { Active_krb5 = false; }
+NFSV4 { Graceless = true; RecoveryRoot = $TEST_DIR; }
+EXPORT { Export_Id = 1; Path = $export_dir; Pseudo = /export; Access_Type = RW; Squash = No_Root_Squash;
+	SecType = sys; Protocols = 3; Transports = TCP; FSAL { Name = VFS; } }
+X
+	"$lab" exec h1 sh -c 'rpcbind -w; mkdir -p /run/ganesha; exec ganesha.nfsd -f "$0/ganesha.conf" -L "$0/ganesha.log" -p /run/ganesha.pid' \
+		"$TEST_DIR" </dev/null >/dev/null 2>&1
+	wait_until 20 "$lab" exec h1 sh -c 'ss -ltn | grep -q ":2050 "' ||
+		give_up "no server of files: $(tail -n 5 "$TEST_DIR/ganesha.log")"
+}
+
+mounted()
+{
+	local m kernel
+	kernel=$("$lab" run n1 'uname -r')
+	for m in $(modprobe -S "$kernel" --show-depends nfsv3 | awk '$1 == "insmod" {print $2}'); do
+		case $m in
+		*.xz) xz -dc "$m" ;;
+		*.zst) zstd -dcq "$m" ;;
+		*) cat "$m" ;;
+		esac >"$TEST_DIR/module"
+		"$lab" put n1 "$TEST_DIR/module" /run/module && "$lab" run n1 'insmod /run/module' || return 1
+	done
+	"$lab" run n1 "mkdir /net && mount -t nfs -o addr=10.99.0.201,vers=3,proto=tcp,port=2049,mountport=2050,mountproto=tcp,nolock,timeo=10 \
+		10.99.0.201:$export_dir /net"
+}
+
+# Lines that have come to the server.
+arrived()
+{
+	[ "$(wc -l <"$export_dir/out")" -ge "$1" ]
+}
+
+# The job says when it has come to its end, by the number of its lines.
+job_of_lines()
+{
+	"$lab" run n1 'job start lines sh -c "n=0; while [ ! -e /run/stop ]; do n=\$((n + 1)); echo line \$n
+		[ \$((n % 10)) -gt 0 ] || sync -d /proc/self/fd/1 2>/dev/null || sync; usleep 20000; done >>/net/out; echo \$n >/run/total"'
+}
+
+outside()
+{
+	server_start
+	mounted || give_up "the guest cannot mount the server's folder"
+	job_of_lines && wait_until 20 arrived 30 || give_up "nothing comes to the server"
+	expect_match "doctor names the file" "$(vckpt doctor site)" '^warn +n1 pid [0-9]+ \(sh\): /net/out on nfs is open for appending'
+	said=$(vckpt checkpoint site --refuse=network-file 2>&1)
+	expect_eq "a checkpoint that is to have all is refused" $? 7
+	expect_match "with the file and the way on" "$said" 'n1: pid [0-9]+ \(sh\): /net/out .*--warn=network-file'
+	expect_ok "by default it only warns" vckpt checkpoint site
+	e=$(newest)
+	expect_match "and shows it" "$(vckpt show "site@$e")" '^  not in the cut: n1 pid [0-9]+ \(sh\): /net/out'
+	expect_match "with the length" "$(vckpt show "site@$e")" '^    n1: pid [0-9]+ appends to /net/out, [1-9][0-9]+ bytes long'
+	expect_ok "the job goes on" wait_until 20 arrived $(($(wc -l <"$export_dir/out") + 60))
+
+	"$lab" run n1 'touch /run/stop'
+	expect_ok "to its end" wait_until 30 "$lab" run n1 '[ -e /run/total ]'
+	"$lab" run n1 'umount /net'
+}
+
 mkdir "$TEST_DIR/images"
 truncate -s 64M "$TEST_DIR/images/a.img"
 mke2fs -q -t ext4 "$TEST_DIR/images/a.img" || give_up "no file system"
@@ -178,5 +248,6 @@ guests=(n1 n2)
 "$lab" define h1 n1 1 --disk "$TEST_DIR/images/a.img" && "$lab" define h1 n2 2 && "$lab" boot n1 n2 || give_up "no guests"
 expect_ok "domains are adopted" vckpt adopt site n1 n2
 hooks
+outside
 freezing
 finish

@@ -28,7 +28,7 @@ conf '[vckpt]' "socket = $TEST_DIR/none/s"
 said=$(vckpt doctor 2>&1)
 if grep -q "no folder $TEST_DIR/none:" <<<"$said"; then pass "a socket"; else fail "a socket" "$said"; fi
 conf '[checkpoint]' 'engine = stop-copy' 'gate = socket' 'drain = require' 'codec = zstd' 'level = 3' 'limit = 100' \
-	'[hooks]' 'policy = go-on' 'limit = 5' '[deadlines]' 'prepare = 20' 'quiet = 2.5' 'restore=0.001'
+	'freeze-fs = yes' '[outside]' 'network-file = refuse' '[hooks]' 'policy = go-on' 'limit = 5' '[deadlines]' 'prepare = 20' 'quiet = 2.5' 'restore=0.001'
 refused "all others can be set" 3 "$TEST_DIR/nowhere" checkpoint heat --store "$TEST_DIR/nowhere"
 
 conf '[vckpt]' "store = $TEST_DIR/set" "key = $TEST_DIR/all.key" '[cluster heat run]' "key = $TEST_DIR/heat.key"
@@ -53,6 +53,8 @@ wrong "a setting in no section" 1 "in \[\]" 'store = /x' '[vckpt]'
 wrong "a setting of another section" 2 "no setting 'codec' in \[vckpt\]" '[vckpt]' 'codec = lz4'
 wrong "a value there is not" 2 "codec does not know 'gzip': it takes one of lz4, zstd, none" '[checkpoint]' 'codec = gzip'
 wrong "a policy there is not" 2 "prefer, require" '[checkpoint]' 'drain = maybe'
+wrong "a kind there is not" 2 "no setting 'file' in \[outside\]" '[outside]' 'file = refuse'
+wrong "a policy of a kind there is not" 2 "warn, refuse" '[outside]' 'launcher = fail'
 wrong "a policy of hooks there is not" 2 "fail, go-on, none" '[hooks]' 'policy = ignore'
 wrong "a level too high" 2 "0 to 22" '[checkpoint]' 'level = 23'
 wrong "half a level" 2 "0 to 22" '[checkpoint]' 'level = 2.5'

@@ -26,6 +26,7 @@
 #include "freeze.h"
 #include "inquire.h"
 #include "marker.h"
+#include "outside.h"
 #include "owners.h"
 #include "proc.h"
 #include "tcp.h"
@@ -560,6 +561,20 @@ static void test_control(void)
 	wipe(dir);
 }
 
+static void test_leases(void)
+{
+	struct vckpt_addr a = {.valid = 100, .updated = 50};
+
+	CU_ASSERT_FALSE(vckpt_lease_ran_out(&a, 0, 0)); /* never restored */
+	CU_ASSERT_FALSE(vckpt_lease_ran_out(&a, 99, 60));
+	CU_ASSERT_TRUE(vckpt_lease_ran_out(&a, 100, 60));
+	a.updated = 61; /* renewed since */
+	CU_ASSERT_FALSE(vckpt_lease_ran_out(&a, 100, 60));
+	a.updated = 50;
+	a.valid = UINT32_MAX;
+	CU_ASSERT_FALSE(vckpt_lease_ran_out(&a, UINT64_MAX, 60));
+}
+
 /* ---- which file systems can stand still ---- */
 
 static const char mountinfo[] =
@@ -600,8 +615,7 @@ static void test_freeze_bounds(void)
 	for (unsigned i = 1; i <= 20; i++)
 		used += (size_t)snprintf(text + used, sizeof(text) - used,
 					 "%u 1 8:%u / /m%u rw - ext4 /dev/x rw\n", i, i, i);
-	CU_ASSERT_EQUAL(vckpt_freeze_choose(text, NULL, 0, fs, why, sizeof(why)),
-			VCKPT_FREEZE_MAX);
+	CU_ASSERT_EQUAL(vckpt_freeze_choose(text, NULL, 0, fs, why, sizeof(why)), VCKPT_FREEZE_MAX);
 	CU_ASSERT_TRUE(strlen(why) < sizeof(why));
 	CU_ASSERT_PTR_NOT_NULL(strstr(why, "too many"));
 	snprintf(text, sizeof(text), "1 1 8:1 / /%0*d rw - ext4 /dev/x rw\n", 300, 7);
@@ -634,6 +648,7 @@ static const struct unit_test tests[] = {
 	{"a flood of the log", test_flood},
 	{"connections amid their handshake", test_young},
 	{"names of hosts", test_hosts},
+	{"leases that ran out", test_leases},
 	{"which file systems are frozen", test_freeze_choose},
 	{"what mountinfo may say of them", test_freeze_bounds},
 };

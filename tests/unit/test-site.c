@@ -348,6 +348,62 @@ static void test_older_host(void)
 	lab_close(&l);
 }
 
+/* ---- what the cut does not contain ---- */
+
+#define FINDING(id, level)                                                                         \
+	"{\"id\": \"" id "\", \"level\": \"" level                                                 \
+	"\", \"object\": \"pid 7\", \"text\": \"is open\", \"cure\": \"close it\"}"
+
+static void test_outside(void)
+{
+	enum vckpt_outside_policy p[VCKPT_OUTSIDE_KINDS] = {0};
+	json_t *prepare = json_loads(
+		"{\"findings\": [" FINDING("network-file", "warn") ", " FINDING(
+			"outside-connection", "note") ", " FINDING("component", "bad") "]}",
+		0, NULL);
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	json_t *list = json_array();
+
+	CU_ASSERT_EQUAL(vckpt_outside_judge(prepare, "guest n1", p, &err), 0);
+	p[VCKPT_OUTSIDE_CONNECTION] = p[VCKPT_OUTSIDE_LAUNCHER] = VCKPT_OUTSIDE_REFUSE;
+	CU_ASSERT_EQUAL(vckpt_outside_judge(prepare, "guest n1", p, &err), 0);
+	p[VCKPT_OUTSIDE_FILE] = VCKPT_OUTSIDE_REFUSE;
+	CU_ASSERT_EQUAL(vckpt_outside_judge(prepare, "guest n1", p, &err), -1);
+	CU_ASSERT_EQUAL(err.code, VCKPT_EREFUSED);
+	CU_ASSERT_STRING_EQUAL(err.text, "guest n1: pid 7: is open; close it; or go on all the "
+					 "same with --warn=network-file");
+	CU_ASSERT_EQUAL(vckpt_outside_judge(NULL, "guest n1", p, &err), 0);
+	vckpt_outside_gather(prepare, "n1", list);
+	CU_ASSERT_EQUAL(json_array_size(list), 1);
+	CU_ASSERT_STRING_EQUAL(word(json_array_get(list, 0), "guest"), "n1");
+	json_decref(list);
+	json_decref(prepare);
+}
+
+/* It refuses before anything is held. */
+static void test_outside_refuses(void)
+{
+	static const struct vckpt_null_rule found = {
+		.guest = "n2",
+		.op = VCKPT_OP_PREPARE,
+		.detail = "{\"agent\": {\"gates\": \"nic-plug\"}, \"findings\": [" FINDING(
+			"network-file", "warn") "]}"};
+	struct vckpt_checkpoint_options opt = {.outside = {VCKPT_OUTSIDE_REFUSE}};
+	struct vckpt_checkpoint_result r;
+	struct lab l;
+
+	lab_open(&l, &found);
+	CU_ASSERT_EQUAL(vckpt_cluster_checkpoint(&l.ctx, &opt, &r, &l.f.err), -1);
+	CU_ASSERT_EQUAL(l.f.err.code, VCKPT_EREFUSED);
+	CU_ASSERT_EQUAL(vckpt_null_world_asked(l.w, VCKPT_OP_HOLD), 0);
+	CU_ASSERT_EQUAL(json_array_size(json_object_get(r.record, "outside")), 1);
+	vckpt_checkpoint_result_clear(&r);
+	CU_ASSERT_EQUAL(vckpt_cluster_checkpoint(&l.ctx, NULL, &r, &l.f.err), 0);
+	CU_ASSERT_EQUAL(json_array_size(json_object_get(r.record, "outside")), 1);
+	vckpt_checkpoint_result_clear(&r);
+	lab_close(&l);
+}
+
 static const struct unit_test tests[] = {
 	{"hooks run in order, with what they are to know", test_order},
 	{"what failed is told, and stops the others or not", test_failures},
@@ -358,5 +414,7 @@ static const struct unit_test tests[] = {
 	{"a failing hook refuses before anything is prepared", test_refuses},
 	{"unless it is to go on, or there are to be none", test_policies},
 	{"an older host has none", test_older_host},
+	{"what the cut does not contain", test_outside},
+	{"is a reason not to make it", test_outside_refuses},
 };
 UNIT_MAIN("site", tests)

@@ -17,6 +17,7 @@
 #include "gate.h"
 #include "nic.h"
 #include "nl.h"
+#include "outside.h"
 #include "session.h"
 #include "speak.h"
 #include "wire/agent_msg.h"
@@ -57,6 +58,7 @@ struct vckpt_agent {
 	struct vckpt_restoring *restoring; /* NULL: no RESTORED is being served */
 	struct vckpt_hooking *hooking;     /* NULL: no hooks are being run */
 	struct vckpt_freeze freeze;
+	struct vckpt_outside outside;
 	const char *run_dir;
 	const char *hooks; /* folder of the site's hooks */
 	struct vckpt_session session;

@@ -217,6 +217,7 @@ bool vckpt_freeze_prepare(struct vckpt_freeze *f, const struct vckpt_agent_ask *
 		return false;
 	vckpt_child_drop(&f->writer);
 	f->ask = *m;
+	f->ask.peers = (struct vckpt_list){0, NULL};
 	f->nonce = f->agent->session.nonce;
 	o.n = choose(f->agent, o.fs, why, sizeof(why));
 	if (vckpt_child_start(&f->writer, f->agent->base, write_out, &o, 1, on_written, f, &err) <

@@ -61,6 +61,9 @@ static void answer_quiet(struct vckpt_hold *h, enum vckpt_code code, const char 
 	}
 	q.loud.n = louds.n < VCKPT_LOUD_MAX ? louds.n : VCKPT_LOUD_MAX;
 	q.loud.v = louds.v;
+	vckpt_outside_refresh(&a->outside);
+	q.files.n = a->outside.n;
+	q.files.v = a->outside.v;
 	if (h->freezing) {
 		memcpy(q.frozen, a->freeze.frozen, sizeof(q.frozen));
 		memcpy(q.unfrozen, a->freeze.unfrozen, sizeof(q.unfrozen));

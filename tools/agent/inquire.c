@@ -17,14 +17,14 @@
 #include "base/cleanup.h"
 #include "base/process.h"
 #include "inquire.h"
+#include "outside.h"
 #include "owners.h"
 #include "proc.h"
 #include "tcp.h"
 
-/* Both lists must fit one message. */
-#define FINDINGS_MAX  64
+/* All lists must fit one message. */
+#define FINDINGS_MAX  48
 #define PROCESSES_MAX 150
-#define MOUNTS_MAX    (256 * 1024)
 
 struct inquiry {
 	struct vckpt_agent *agent;
@@ -58,77 +58,25 @@ add(struct inquiry *q, const char *id, enum vckpt_finding_level level, const cha
 	va_end(ap);
 }
 
-bool vckpt_is_network_fs(const char *type)
+static void take_file(const struct vckpt_agent_file *f, int fd, void *arg)
 {
-	static const char *const names[] = {
-		"nfs",  "nfs4",       "cifs",      "smb3",     "lustre",         "9p",
-		"ceph", "fuse.sshfs", "fuse.ceph", "afs",      "fuse.glusterfs", "beegfs",
-		"gpfs", "orangefs",   "pvfs2",     "virtiofs", "ocfs2",          "gfs2"};
+	struct inquiry *q = arg;
+	struct vckpt_outside *o = &q->agent->outside;
+	struct vckpt_agent_file one = *f;
+	char object[160], name[32];
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(type, names[i]) == 0)
-			return true;
-	return false;
-}
-
-int vckpt_mount_type(const char *mountinfo, int id, char *type, size_t len)
-{
-	for (const char *l = mountinfo; l && *l; l = strchr(l, '\n'), l = l ? l + 1 : NULL) {
-		const char *end = l + strcspn(l, "\n"), *dash = strstr(l, " - ");
-		size_t n;
-
-		if (atoi(l) != id || !dash || dash > end)
-			continue;
-		n = strcspn(dash + 3, " \n");
-		snprintf(type, len, "%.*s", (int)n, dash + 3);
-		return 0;
-	}
-	return -1;
-}
-
-int vckpt_fdinfo(const char *text, int *flags, int *mount)
-{
-	const char *f = strstr(text, "flags:"), *m = strstr(text, "mnt_id:");
-
-	if (!f || !m)
-		return -1;
-	*flags = (int)strtol(f + 6, NULL, 8);
-	*mount = atoi(m + 7);
-	return 0;
-}
-
-struct files {
-	struct inquiry *q;
-	char *mountinfo;
-	const char *name;
-};
-
-static void take_file(pid_t pid, int fd, const char *target, void *arg)
-{
-	struct files *f = arg;
-	char path[64], type[64], object[160], info[1024];
-	int flags, mount;
-
-	if (target[0] != '/')
+	if (vckpt_outside_look(&one, fd) < 0)
 		return;
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)pid, fd);
-	if (vckpt_proc_read(path, info, sizeof(info)) < 0 ||
-	    vckpt_fdinfo(info, &flags, &mount) < 0 || (flags & O_ACCMODE) == O_RDONLY)
-		return;
-	if (!f->mountinfo && (f->mountinfo = malloc(MOUNTS_MAX))) {
-		snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)pid);
-		vckpt_proc_read(path, f->mountinfo, MOUNTS_MAX);
-	}
-	if (!f->mountinfo || vckpt_mount_type(f->mountinfo, mount, type, sizeof(type)) < 0 ||
-	    !vckpt_is_network_fs(type))
-		return;
-	f->q->files++;
-	snprintf(object, sizeof(object), "pid %d (%s)", (int)pid, f->name);
-	add(f->q, "network-file", VCKPT_FINDING_WARN, object,
+	q->files++;
+	if (o->n < VCKPT_OUTSIDE_FILES)
+		o->v[o->n++] = one;
+	vckpt_proc_name((pid_t)f->pid, name, sizeof(name));
+	snprintf(object, sizeof(object), "pid %u (%s)", f->pid, name);
+	add(q, "network-file", VCKPT_FINDING_WARN, object,
 	    "write to the guest's own disk, or let the program truncate and reopen it after a "
 	    "restart",
-	    "%.180s on %s is open for writing: a restart does not bring its contents back", target,
-	    type);
+	    "%.160s on %s is open for %s: a restart does not bring its contents back", f->path,
+	    f->type, f->append ? "appending" : "writing");
 }
 
 static bool is_launcher(const char *name)
@@ -146,13 +94,12 @@ static int take_process(pid_t pid, void *arg)
 	struct inquiry *q = arg;
 	struct vckpt_client *c = vckpt_clients_find(&q->agent->clients, pid);
 	char name[32], object[96];
-	struct files f = {.q = q, .name = name};
+	vckpt_autofree char *mountinfo = NULL;
 
 	vckpt_proc_name(pid, name, sizeof(name));
 	snprintf(object, sizeof(object), "pid %d (%s)", (int)pid, name);
 	vckpt_owners_scan(&q->owners, pid);
-	vckpt_proc_fds(pid, take_file, &f);
-	free(f.mountinfo);
+	vckpt_outside_each(pid, &mountinfo, take_file, q);
 	q->launchers += is_launcher(name);
 	if (c || !vckpt_proc_runs_mpi(pid))
 		return 0;
@@ -367,7 +314,7 @@ static void judge_conn(const struct vckpt_conn *c, void *arg)
 {
 	struct inquiry *q = arg;
 	struct vckpt_owner *o = vckpt_owners_find(&q->owners, c->inode);
-	char peer[64], name[32] = "kernel", object[96];
+	char peer[64], name[32], object[96];
 	int in;
 
 	if (!o || vckpt_conn_inside(c, &q->own))
@@ -376,14 +323,48 @@ static void judge_conn(const struct vckpt_conn *c, void *arg)
 	in = in_cluster(q, c->remote);
 	if (in != 0)
 		return;
-	q->outside++;
 	vckpt_conn_peer(c, peer, sizeof(peer));
-	if (o->pid > 0)
-		vckpt_proc_name(o->pid, name, sizeof(name));
-	snprintf(object, sizeof(object), "pid %d (%s)", o->pid > 0 ? (int)o->pid : 0, name);
+	if (o->pid <= 0) {
+		add(q, "outside-connection", VCKPT_FINDING_NOTE, "kernel", "",
+		    "the kernel's own connection to %s leaves the cluster (a network file system): "
+		    "it is made anew after a restart",
+		    peer);
+		return;
+	}
+	q->outside++;
+	vckpt_proc_name(o->pid, name, sizeof(name));
+	snprintf(object, sizeof(object), "pid %d (%s)", (int)o->pid, name);
 	add(q, "outside-connection", VCKPT_FINDING_WARN, object,
 	    "close it before a checkpoint, or see that the program opens it anew after a restart",
 	    "a connection to %s leaves the cluster: a restart does not bring it back", peer);
+}
+
+/* An address that was lent for a time: what a restart comes back to may be another's by then. */
+static void look_at_leases(struct inquiry *q)
+{
+	const struct vckpt_outside *o = &q->agent->outside;
+
+	for (unsigned i = 0; i < q->own.n; i++) {
+		const struct vckpt_addr *a = &q->own.v[i];
+		char text[64];
+
+		if (a->valid == UINT32_MAX || vckpt_addr_is_loopback(a->ip))
+			continue;
+		vckpt_addr_text(a->ip, text, sizeof(text));
+		if (vckpt_lease_ran_out(a, o->away_s, o->woke_s))
+			add(q, "address-lease", VCKPT_FINDING_WARN, text,
+			    "have it renewed (dhclient -r and dhclient, networkctl renew, nmcli "
+			    "device reapply), or give the guests fixed addresses",
+			    "its lease ran out while the guest was away for %llu s: the server may "
+			    "have given it to somebody else",
+			    (unsigned long long)o->away_s);
+		else
+			add(q, "address-lease", VCKPT_FINDING_NOTE, text,
+			    "give the guests fixed addresses, or leases that last",
+			    "its lease runs out in %u s: a restart later than that comes back with "
+			    "an address that may be another's",
+			    a->valid);
+	}
 }
 
 static void look_at_conns(struct inquiry *q)
@@ -408,6 +389,7 @@ void vckpt_inquire(struct vckpt_agent *a, struct vckpt_agent_findings *out)
 {
 	struct inquiry q = {.agent = a, .out = out};
 
+	a->outside.n = 0;
 	if (vckpt_addrs_find(&a->route, &q.own, NULL) == 0) {
 		vckpt_conns_each(&a->diag, AF_INET, take_conn, &q, NULL);
 		vckpt_conns_each(&a->diag, AF_INET6, take_conn, &q, NULL);
@@ -417,6 +399,12 @@ void vckpt_inquire(struct vckpt_agent *a, struct vckpt_agent_findings *out)
 	look_at_launcher(&q);
 	look_at_jobs(&q);
 	look_at_conns(&q);
+	look_at_leases(&q);
+	if (a->outside.n &&
+	    (out->files.v = calloc(a->outside.n, sizeof(struct vckpt_agent_file)))) {
+		out->files.n = a->outside.n;
+		memcpy(out->files.v, a->outside.v, out->files.n * sizeof(struct vckpt_agent_file));
+	}
 	if (!q.files)
 		add(&q, "network-file", VCKPT_FINDING_OK, "", "",
 		    "no file of a network file system is open for writing");

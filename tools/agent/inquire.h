@@ -6,12 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* File systems whose files live outside the guest. */
-bool vckpt_is_network_fs(const char *type);
-/* The type of mount `id` in a text of the form of /proc/PID/mountinfo (proc(5)). */
-int vckpt_mount_type(const char *mountinfo, int id, char *type, size_t len);
-/* Open flags and mount of a text of the form of /proc/PID/fdinfo/FD. */
-int vckpt_fdinfo(const char *text, int *flags, int *mount);
 /* Do two names, with or without a domain, mean one host? */
 bool vckpt_same_host(const char *a, const char *b);
 /* The first IPv4 address in the way a launcher writes where it listens

@@ -117,7 +117,8 @@ static void take_addr(const struct nlmsghdr *h, void *arg)
 	struct vckpt_addrs *addrs = arg;
 	const struct ifaddrmsg *m = NLMSG_DATA(h);
 	int left = (int)(h->nlmsg_len - NLMSG_LENGTH(sizeof(*m)));
-	const struct rtattr *local = NULL;
+	const struct rtattr *local = NULL, *cache = NULL;
+	struct vckpt_addr *to = &addrs->v[addrs->n];
 
 	if (h->nlmsg_type != RTM_NEWADDR || addrs->n == VCKPT_ADDRS_MAX)
 		return;
@@ -125,10 +126,22 @@ static void take_addr(const struct nlmsghdr *h, void *arg)
 	for (const struct rtattr *a = IFA_RTA(m); RTA_OK(a, left); a = RTA_NEXT(a, left))
 		if (a->rta_type == IFA_LOCAL || (a->rta_type == IFA_ADDRESS && !local))
 			local = a;
+		else if (a->rta_type == IFA_CACHEINFO)
+			cache = a;
 	if (!local || (RTA_PAYLOAD(local) != 4 && RTA_PAYLOAD(local) != 16))
 		return;
-	vckpt_addr_map(addrs->v[addrs->n].ip, RTA_DATA(local), RTA_PAYLOAD(local));
-	addrs->v[addrs->n++].index = (int)m->ifa_index;
+	vckpt_addr_map(to->ip, RTA_DATA(local), RTA_PAYLOAD(local));
+	to->index = (int)m->ifa_index;
+	to->valid = UINT32_MAX;
+	to->updated = 0;
+	if (cache && RTA_PAYLOAD(cache) >= sizeof(struct ifa_cacheinfo)) {
+		struct ifa_cacheinfo info;
+
+		memcpy(&info, RTA_DATA(cache), sizeof(info));
+		to->valid = info.ifa_valid;
+		to->updated = info.tstamp / 100;
+	}
+	addrs->n++;
 }
 
 int vckpt_addrs_find(struct vckpt_nl *nl, struct vckpt_addrs *addrs, struct vckpt_error *err)

@@ -31,6 +31,10 @@ struct vckpt_nics {
 struct vckpt_addr {
 	uint8_t ip[16];
 	int index; /* of the NIC */
+	/* Leased: for so many seconds more (UINT32_MAX: for ever), told at this time since boot, s.
+	 */
+	uint32_t valid;
+	uint64_t updated;
 };
 
 struct vckpt_addrs {

@@ -92,7 +92,13 @@ static void set_clock(struct vckpt_restoring *r, uint64_t wallclock)
 {
 	struct timespec ts = {.tv_sec = (time_t)(wallclock / VCKPT_S),
 			      .tv_nsec = (long)(wallclock % VCKPT_S)};
+	struct vckpt_outside *o = &r->agent->outside;
+	struct timespec boot;
+	uint64_t was = vckpt_wallclock();
 
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	o->away_s = wallclock > was ? (wallclock - was) / VCKPT_S : 0;
+	o->woke_s = (uint64_t)boot.tv_sec + 1;
 	if (wallclock && clock_settime(CLOCK_REALTIME, &ts) < 0)
 		note(r, "the clock was not set", strerror(errno));
 }
@@ -199,6 +205,19 @@ static void on_arp(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+/* Whoever lent it may have given it to somebody else, who is silent at the moment. */
+static void note_lease(struct vckpt_restoring *r, const struct vckpt_addr *addr)
+{
+	const struct vckpt_outside *o = &r->agent->outside;
+	char text[64], what[96];
+
+	if (!vckpt_lease_ran_out(addr, o->away_s, o->woke_s))
+		return;
+	vckpt_addr_text(addr->ip, text, sizeof(text));
+	snprintf(what, sizeof(what), "the lease of %s ran out meanwhile", text);
+	note(r, what, "have it renewed");
+}
+
 static void add_address(struct vckpt_restoring *r, const struct vckpt_addr *addr)
 {
 	struct vckpt_agent *a = r->agent;
@@ -244,8 +263,10 @@ static void open_wires(struct vckpt_restoring *r)
 		note(r, "addresses were not probed", err.text);
 		return;
 	}
-	for (unsigned i = 0; i < addrs.n; i++)
+	for (unsigned i = 0; i < addrs.n; i++) {
+		note_lease(r, &addrs.v[i]);
 		add_address(r, &addrs.v[i]);
+	}
 	for (unsigned i = 0; i < a->nics.n; i++) {
 		struct vckpt_error why = VCKPT_ERROR_NONE;
 

@@ -335,6 +335,8 @@ static void serve_inquire(struct vckpt_session *s, const struct vckpt_agent_ask 
 {
 	struct vckpt_agent_findings f = {0};
 
+	if (m->peers.n)
+		vckpt_control_peers(&s->agent->control, &m->peers);
 	vckpt_agent_urgent(s->agent, false);
 	vckpt_inquire(s->agent, &f);
 	vckpt_agent_urgent(s->agent, true);

@@ -21,7 +21,9 @@ enum {
 	OPT_LIMIT,
 	OPT_WHY,
 	OPT_HOOKS,
-	OPT_FREEZE
+	OPT_FREEZE,
+	OPT_WARN,
+	OPT_REFUSE
 };
 
 static const struct argp_option options[] = {
@@ -44,6 +46,11 @@ static const struct argp_option options[] = {
 	 0},
 	{"freeze-fs", OPT_FREEZE, 0, 0,
 	 "freeze the guests' local file systems around the cut, so that they are clean on disk", 0},
+	{"refuse", OPT_REFUSE, "KIND,...", 0,
+	 "give up, before anything is held, if the cut would not contain something of these kinds: "
+	 "network-file, outside-connection, launcher, job-hosts, address-lease; all",
+	 0},
+	{"warn", OPT_WARN, "KIND,...", 0, "only record it (default)", 0},
 	{"hooks", OPT_HOOKS, "POLICY", 0,
 	 "what a hook that fails before the checkpoint does: fail (default) or go-on; none: run no "
 	 "hooks",
@@ -51,6 +58,22 @@ static const struct argp_option options[] = {
 	{"why", OPT_WHY, "TEXT", 0, "kept in the epoch's record", 0},
 	{0},
 };
+
+static void take_kinds(struct tool_settings *set, char *list, const char *policy,
+		       struct argp_state *state)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	const char *name;
+
+	for (char *word = strtok(list, ","); word; word = strtok(NULL, ",")) {
+		bool all = strcmp(word, "all") == 0;
+
+		for (unsigned k = 0; all && (name = vckpt_outside_name(k)); k++)
+			tool_setting(set, "outside", name, policy, &err);
+		if (!all && tool_setting(set, "outside", word, policy, &err) < 0)
+			argp_error(state, "--%s: there is no kind '%s'", policy, word);
+	}
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -78,6 +101,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_FREEZE:
 		o->set->checkpoint.freeze_fs = VCKPT_FREEZE_YES;
+		return 0;
+	case OPT_WARN:
+	case OPT_REFUSE:
+		take_kinds(o->set, arg, key == OPT_WARN ? "warn" : "refuse", state);
 		return 0;
 	case OPT_WHY:
 		o->set->checkpoint.why = arg;
@@ -137,6 +164,7 @@ static void print(const struct vckpt_checkpoint_result *r)
 		       tool_bytes(b, tool_number(guest, "receipt.bytes_out")));
 	}
 	tool_print_frozen(rec);
+	tool_print_outside(rec);
 	tool_print_loud(rec);
 	tool_print_hooks(stdout, json_object_get(rec, "hooks"), true);
 	tool_print_notes(stdout, rec);

@@ -82,6 +82,7 @@ static void print_epoch(const struct vckpt_epoch *e)
 		print_disks(r);
 	}
 	tool_print_frozen(e->record);
+	tool_print_outside(e->record);
 	tool_print_loud(e->record);
 	tool_print_hooks(stdout, json_object_get(e->record, "hooks"), false);
 }

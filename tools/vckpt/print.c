@@ -68,6 +68,28 @@ void tool_print_hooks(FILE *to, const json_t *hooks, bool failed)
 	}
 }
 
+void tool_print_outside(const json_t *record)
+{
+	const json_t *one, *guest, *file;
+	size_t i, k;
+
+	json_array_foreach (json_object_get(record, "outside"), i, one)
+		printf("  not in the cut: %s %s: %s\n", tool_string(one, "guest"),
+		       tool_string(one, "object"), tool_string(one, "text"));
+	json_array_foreach (json_object_get(record, "guests"), i, guest) {
+		const json_t *files = json_object_get(json_object_get(guest, "hold"), "files");
+
+		if (!files)
+			files = json_object_get(json_object_get(guest, "prepare"), "files");
+		json_array_foreach (files, k, file)
+			printf("    %s: pid %.0f %s %s, %.0f bytes long\n",
+			       tool_string(guest, "guest"), tool_number(file, "pid"),
+			       json_is_true(json_object_get(file, "append")) ? "appends to"
+									     : "writes to",
+			       tool_string(file, "path"), tool_number(file, "length"));
+	}
+}
+
 void tool_print_frozen(const json_t *record)
 {
 	const json_t *g;

@@ -24,6 +24,9 @@ static const char *const policies[] = {[VCKPT_HOOKS_FAIL] = "fail",
 
 static const char *const no_yes[] = {[VCKPT_FREEZE_NO] = "no", [VCKPT_FREEZE_YES] = "yes", NULL};
 
+static const char *const outside[] = {
+	[VCKPT_OUTSIDE_WARN] = "warn", [VCKPT_OUTSIDE_REFUSE] = "refuse", NULL};
+
 #define AT(member) offsetof(struct tool_settings, member)
 
 static const struct setting {
@@ -45,6 +48,12 @@ static const struct setting {
 	{"checkpoint", "freeze-fs", ORDER, AT(checkpoint.freeze_fs), no_yes},
 	{"migrate", "peer", TEXT, AT(peer), NULL},
 	{"migrate", "data", TEXT, AT(data), NULL},
+	{"outside", "network-file", ORDER, AT(checkpoint.outside[VCKPT_OUTSIDE_FILE]), outside},
+	{"outside", "outside-connection", ORDER, AT(checkpoint.outside[VCKPT_OUTSIDE_CONNECTION]),
+	 outside},
+	{"outside", "launcher", ORDER, AT(checkpoint.outside[VCKPT_OUTSIDE_LAUNCHER]), outside},
+	{"outside", "job-hosts", ORDER, AT(checkpoint.outside[VCKPT_OUTSIDE_RANKS]), outside},
+	{"outside", "address-lease", ORDER, AT(checkpoint.outside[VCKPT_OUTSIDE_LEASE]), outside},
 	{"hooks", "policy", ORDER, AT(hooks.policy), policies},
 	{"hooks", "limit", SECONDS, AT(hooks.limit_ns), NULL},
 	{"deadlines", "prepare", SECONDS, AT(deadlines.prepare_ns), NULL},

@@ -91,6 +91,8 @@ int tool_failed_with(struct tool *t, const char *command, const struct vckpt_err
 void tool_print_notes(FILE *to, const json_t *record);
 /* What hooks said, one a line; `failed`: only of those that failed. */
 void tool_print_hooks(FILE *to, const json_t *hooks, bool failed);
+/* What the cut does not contain. */
+void tool_print_outside(const json_t *record);
 /* Which file systems were frozen, if that was asked for. */
 void tool_print_frozen(const json_t *record);
 void tool_print_loud(const json_t *record);

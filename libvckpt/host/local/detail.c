@@ -82,3 +82,20 @@ void vckpt_detail_frozen(json_t *detail, const struct vckpt_agent_quiet *q)
 	if (q->unfrozen[0])
 		json_object_set_new(detail, "unfrozen", json_string(q->unfrozen));
 }
+
+void vckpt_detail_files(json_t *detail, const struct vckpt_list *files)
+{
+	const struct vckpt_agent_file *v = files->v;
+	json_t *list;
+
+	if (!files->n)
+		return;
+	list = json_array();
+	for (uint32_t i = 0; i < files->n; i++)
+		json_array_append_new(
+			list, json_pack("{ss ss sI sb sI sI sI}", "path", v[i].path, "type",
+					v[i].type, "pid", (json_int_t)v[i].pid, "append",
+					(int)v[i].append, "length", (json_int_t)v[i].length, "dev",
+					(json_int_t)v[i].dev, "inode", (json_int_t)v[i].inode));
+	json_object_set_new(detail, "files", list);
+}

@@ -152,9 +152,11 @@ static int greet_agent(struct vckpt_guest *g, const struct vckpt_host_request *r
 
 /* The guest's counters, and what the cut will not contain: for the record, so not worth a failure.
  */
-static void inquire(struct vckpt_guest *g, struct vckpt_outcome *out)
+static void inquire(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		    struct vckpt_outcome *out)
 {
-	struct vckpt_agent_ask ask = {.epoch = g->epoch, .incarnation = g->incarnation};
+	struct vckpt_agent_ask ask = {
+		.epoch = g->epoch, .incarnation = g->incarnation, .peers = req->peers};
 	struct vckpt_agent_findings f;
 
 	if (vckpt_agent_call(&g->agent, VCKPT_AGENT_INQUIRE, &vckpt_agent_ask_type, &ask,
@@ -164,6 +166,7 @@ static void inquire(struct vckpt_guest *g, struct vckpt_outcome *out)
 	json_object_set_new(out->detail, "tcp", vckpt_detail_tcp(&f.tcp));
 	json_object_set_new(out->detail, "findings", vckpt_detail_findings(&f.findings));
 	json_object_set_new(out->detail, "processes", vckpt_detail_processes(&f.processes));
+	vckpt_detail_files(out->detail, &f.files);
 	vckpt_message_free(&vckpt_agent_findings_type, &f);
 }
 
@@ -218,7 +221,7 @@ static int prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		json_object_set(out->detail, "disks", g->disks);
 	if (g->gateless)
 		return 0;
-	inquire(g, out);
+	inquire(g, req, out);
 	return ask_agent(g, req->freeze, out, err);
 }
 
@@ -292,6 +295,7 @@ int vckpt_guest_hold(struct vckpt_guest *g, const struct vckpt_host_request *req
 				"held", (json_int_t)q.held, "loud", vckpt_detail_loud(&q.loud));
 	if (q.text[0])
 		json_object_set_new(out->detail, "text", json_string(q.text));
+	vckpt_detail_files(out->detail, &q.files);
 	if (req->freeze)
 		vckpt_detail_frozen(out->detail, &q);
 	code = q.code;

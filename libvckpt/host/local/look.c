@@ -256,11 +256,12 @@ static void name_objects(json_t *findings, const struct vckpt_guest *g)
 	}
 }
 
-static void ask_findings(struct vckpt_guest *g, struct vckpt_outcome *out, json_t *findings)
+static void ask_findings(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			 struct vckpt_outcome *out, json_t *findings)
 {
 	struct vckpt_error e = VCKPT_ERROR_NONE;
 	struct vckpt_agent_findings f;
-	struct vckpt_agent_ask ask = {0};
+	struct vckpt_agent_ask ask = {.peers = req->peers};
 	char text[160];
 	json_t *list;
 
@@ -282,6 +283,7 @@ static void ask_findings(struct vckpt_guest *g, struct vckpt_outcome *out, json_
 	json_object_set_new(out->detail, "agent", vckpt_detail_welcome(&g->agent.welcome));
 	json_object_set_new(out->detail, "tcp", vckpt_detail_tcp(&f.tcp));
 	json_object_set_new(out->detail, "processes", vckpt_detail_processes(&f.processes));
+	vckpt_detail_files(out->detail, &f.files);
 	list = vckpt_detail_findings(&f.findings);
 	json_array_extend(findings, list);
 	json_decref(list);
@@ -315,7 +317,7 @@ int vckpt_guest_doctor(struct vckpt_guest *g, const struct vckpt_host_request *r
 		find(findings, "state", VCKPT_FINDING_WARN, g, state,
 		     "have the domain running and ask again");
 	} else if (channel) {
-		ask_findings(g, out, findings);
+		ask_findings(g, req, out, findings);
 		let_agent_go(g);
 	}
 	name_objects(findings, g);
