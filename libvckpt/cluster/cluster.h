@@ -172,6 +172,9 @@ int vckpt_cluster_watch(const struct vckpt_cluster_ctx *ctx, const struct vckpt_
  */
 struct vckpt_restart_options {
 	bool destroy;       /* guests that still run are destroyed first */
+	/* Files on servers that processes only append to are cut back to their length at the cut,
+	 * what is cut away is saved beside them: see docs/outside.md. */
+	bool rewind_appends;
 	const char *engine; /* "eager"; NULL or "": any */
 	struct vckpt_deadlines deadlines;
 	struct vckpt_hook_options hooks;

@@ -24,6 +24,28 @@ static const char *text(const json_t *j, const char *key)
 	return s ? s : "";
 }
 
+/* Files that a restart cut back. */
+static void add_rewound(json_t *line, const json_t *record)
+{
+	const json_t *guest, *file;
+	json_t *list = json_array();
+	size_t i, k;
+
+	json_array_foreach (json_object_get(record, "guests"), i, guest) {
+		const json_t *all = json_object_get(json_object_get(guest, "wake"), "rewound");
+
+		json_array_foreach (json_object_get(all, "files"), k, file) {
+			json_t *o = json_copy((json_t *)file);
+
+			json_object_set(o, "guest", json_object_get(guest, "guest"));
+			json_array_append_new(list, o);
+		}
+	}
+	if (json_array_size(list))
+		json_object_set(line, "rewound", list);
+	json_decref(list);
+}
+
 static json_t *line_of(const char *cluster, const json_t *deed)
 {
 	const json_t *r = json_object_get(deed, "record");
@@ -38,6 +60,7 @@ static json_t *line_of(const char *cluster, const json_t *deed)
 	take(o, "stall_ms", r, "stall_ms");
 	take(o, "error", json_object_get(r, "error"), "text");
 	take(o, "hooks", r, "hooks");
+	add_rewound(o, r);
 	return o;
 }
 

@@ -190,6 +190,36 @@ static void note_wake(struct vckpt_restart_machine *r, uint32_t i)
 		vckpt_machine_note(&r->m, i, "agent: %.230s", text);
 }
 
+/* What was cut back, and what was not. */
+static void note_rewound(struct vckpt_restart_machine *r, uint32_t i)
+{
+	const json_t *all = json_object_get(r->guests[i].wake, "rewound"), *f;
+	const char *text = json_string_value(json_object_get(all, "text"));
+	size_t k;
+
+	if (text && text[0])
+		vckpt_machine_note(&r->m, i, "%.230s", text);
+	else if (r->spec.rewind && !all)
+		vckpt_machine_note(&r->m, i, "no word of files that were to be cut back");
+	json_array_foreach (json_object_get(all, "files"), k, f) {
+		const char *path = json_string_value(json_object_get(f, "path"));
+		const char *why = json_string_value(json_object_get(f, "text"));
+		const char *saved = json_string_value(json_object_get(f, "saved"));
+		json_int_t length = json_integer_value(json_object_get(f, "length"));
+		json_int_t was = json_integer_value(json_object_get(f, "was"));
+
+		if (why && why[0])
+			vckpt_machine_note(&r->m, i, "%.100s is not cut back: %.120s",
+					   path ? path : "?", why);
+		else if (saved && saved[0])
+			vckpt_machine_note(
+				&r->m, i,
+				"%.70s is cut back from %lld to %lld bytes; the rest is in "
+				"%.90s",
+				path ? path : "?", (long long)was, (long long)length, saved);
+	}
+}
+
 static void restart_reply(struct vckpt_machine *m, uint32_t i, const struct vckpt_host_event *ev)
 {
 	struct vckpt_restart_machine *r = RESTART(m);
@@ -218,6 +248,7 @@ static void restart_reply(struct vckpt_machine *m, uint32_t i, const struct vckp
 		g->wake = vckpt_event_detail(ev);
 		g->awake = true;
 		note_wake(r, i);
+		note_rewound(r, i);
 	}
 	if (vckpt_machine_waiting(m))
 		return;
@@ -313,6 +344,7 @@ static void restart_request(const struct vckpt_machine *m, const struct vckpt_ac
 	req->incarnation = r->spec.incarnation;
 	if (a->op == VCKPT_OP_RESTORE)
 		memcpy(req->engine, r->spec.engine, sizeof(req->engine));
+	req->rewind = a->op == VCKPT_OP_WAKE && r->spec.rewind;
 }
 
 static const struct vckpt_machine_ops restart_ops = {

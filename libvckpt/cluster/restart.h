@@ -41,6 +41,7 @@ struct vckpt_restart_spec {
 	uint32_t incarnation; /* the new one */
 	char attempt[40];
 	char engine[16];
+	bool rewind;  /* append-only output on servers is cut back */
 	bool destroy; /* guests that still run are destroyed; else that is a refusal */
 	struct vckpt_deadlines deadlines; /* 0: default */
 };

@@ -84,6 +84,28 @@ static int check_epoch(struct restart *r, uint64_t *epoch, struct vckpt_error *e
 	return 0;
 }
 
+/* An agent wakes up as it was: one of before cannot cut files back. */
+static int check_agents(const struct restart *r, struct vckpt_error *err)
+{
+	const json_t *one;
+	size_t k;
+
+	json_array_foreach (json_object_get(r->entry.record, "guests"), k, one) {
+		const json_t *agent = json_object_get(json_object_get(one, "prepare"), "agent");
+		const char *name = json_string_value(json_object_get(one, "guest"));
+
+		if (json_integer_value(json_object_get(agent, "protocol")) >= 2)
+			continue;
+		return vckpt_fail(
+			err, VCKPT_EREFUSED,
+			"guest %s: its vckpt-agent at epoch %" PRIu64
+			" was too old to cut files back, or there was none: restart without "
+			"--rewind-appends",
+			name ? name : "?", r->entry.epoch);
+	}
+	return 0;
+}
+
 /* QEMU's version when guest `i` was captured; 0 if nobody wrote it down. */
 static json_int_t captured_by(const struct restart *r, uint32_t i)
 {
@@ -555,6 +577,9 @@ int vckpt_cluster_restart(const struct vckpt_cluster_ctx *ctx, uint64_t epoch,
 	memcpy(r.spec.cluster, c->cluster, sizeof(r.spec.cluster));
 	r.spec.epoch = result->epoch = epoch;
 	r.spec.destroy = r.opt->destroy;
+	r.spec.rewind = r.opt->rewind_appends;
+	if (r.spec.rewind && check_agents(&r, err) < 0)
+		return -1;
 	r.spec.deadlines = r.opt->deadlines;
 	snprintf(c->what, sizeof(c->what), "cluster %s, restart from epoch %" PRIu64, c->cluster,
 		 epoch);

@@ -225,3 +225,31 @@ static const struct vckpt_field hooked_fields[] = {
 	VCKPT_F_STR(struct vckpt_agent_hooked, text, 2),
 };
 const struct vckpt_type vckpt_agent_hooked_type = VCKPT_TYPE(vckpt_agent_hooked, hooked_fields);
+
+static const struct vckpt_field rewind_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_rewind, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_rewind, epoch, 1),
+	VCKPT_F_UINT(struct vckpt_agent_rewind, incarnation, 1),
+	VCKPT_F_UINT(struct vckpt_agent_rewind, limit_ns, 1),
+};
+const struct vckpt_type vckpt_agent_rewind_type = VCKPT_TYPE(vckpt_agent_rewind, rewind_fields);
+
+static const struct vckpt_field rewound_file_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_rewound_file, pid, 1),
+	VCKPT_F_STR(struct vckpt_agent_rewound_file, path, 1),
+	VCKPT_F_UINT(struct vckpt_agent_rewound_file, length, 1),
+	VCKPT_F_UINT(struct vckpt_agent_rewound_file, was, 1),
+	VCKPT_F_STR(struct vckpt_agent_rewound_file, saved, 1),
+	VCKPT_F_UINT(struct vckpt_agent_rewound_file, code, 1),
+	VCKPT_F_STR(struct vckpt_agent_rewound_file, text, 1),
+};
+static const struct vckpt_type rewound_file_type =
+	VCKPT_TYPE(vckpt_agent_rewound_file, rewound_file_fields);
+
+static const struct vckpt_field rewound_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_rewound, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_rewound, code, 1),
+	VCKPT_F_LIST(struct vckpt_agent_rewound, files, 1, &rewound_file_type),
+	VCKPT_F_STR(struct vckpt_agent_rewound, text, 1),
+};
+const struct vckpt_type vckpt_agent_rewound_type = VCKPT_TYPE(vckpt_agent_rewound, rewound_fields);

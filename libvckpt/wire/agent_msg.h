@@ -33,7 +33,9 @@ enum vckpt_agent_msg {
 	VCKPT_AGENT_LISTEN = 20,   /* host: vckpt_agent_listen */
 	VCKPT_AGENT_NEWS = 21,     /* agent: vckpt_agent_news, as soon as there is some */
 	VCKPT_AGENT_HOOK = 22,     /* since 2, host: vckpt_agent_hook */
-	VCKPT_AGENT_HOOKED = 23    /* agent: vckpt_agent_hooked, when they are done */
+	VCKPT_AGENT_HOOKED = 23,   /* agent: vckpt_agent_hooked, when they are done */
+	VCKPT_AGENT_REWIND = 24, /* since 2, host: vckpt_agent_rewind, before RESTORED and again */
+	VCKPT_AGENT_REWOUND = 25 /* agent: vckpt_agent_rewound, when it is done */
 };
 
 struct vckpt_agent_hello {
@@ -262,6 +264,35 @@ struct vckpt_agent_hooked {
 	char text[480];
 };
 
+/*
+ * Append-only output on servers is to be cut back to its length at the cut.  Said before RESTORED,
+ * in the lowest version (so all fields are of that: an agent that does not know the message drops
+ * it), and again afterwards to hear what came of it.
+ */
+struct vckpt_agent_rewind {
+	uint32_t seq;
+	uint64_t epoch;
+	uint32_t incarnation; /* the new one */
+	uint64_t limit_ns;
+};
+
+struct vckpt_agent_rewound_file {
+	uint32_t pid;
+	char path[256];
+	uint64_t length, was; /* at the cut; before it was cut back, 0 if it could not be seen */
+	char saved[288];      /* where what was cut away lies; "" nothing was */
+	uint16_t code;        /* not VCKPT_OK: it was left as it is, see text */
+	char text[160];
+};
+
+struct vckpt_agent_rewound {
+	uint32_t seq;
+	uint16_t code;           /* not VCKPT_OK: none was cut back, see text */
+	struct vckpt_list files; /* struct vckpt_agent_rewound_file */
+	char text[480];
+};
+
+extern const struct vckpt_type vckpt_agent_rewind_type, vckpt_agent_rewound_type;
 extern const struct vckpt_type vckpt_agent_hook_type, vckpt_agent_hooked_type;
 extern const struct vckpt_type vckpt_agent_listen_type, vckpt_agent_news_type,
 	vckpt_agent_wish_type, vckpt_agent_report_type;

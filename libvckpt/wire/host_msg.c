@@ -37,7 +37,7 @@ static const struct vckpt_field request_fields[] = {
 	VCKPT_F_STR(REQ, peer, 5),        VCKPT_F_STR(REQ, data, 5),
 	VCKPT_F_UINT(REQ, how, 5),        VCKPT_F_STR(REQ, hook, 5),
 	VCKPT_F_STR(REQ, result, 5),      VCKPT_F_UINT(REQ, freeze, 5),
-	VCKPT_F_UINT(REQ, release, 5),
+	VCKPT_F_UINT(REQ, release, 5),    VCKPT_F_UINT(REQ, rewind, 5),
 };
 const struct vckpt_type vckpt_host_request_type = VCKPT_TYPE(vckpt_host_request, request_fields);
 

@@ -140,6 +140,7 @@ struct vckpt_host_request {
 			  */
 	uint8_t release; /* since 5.  RUN: all guests are cut and read, so the gate may open with
 			    it; RELEASE follows */
+	uint8_t rewind;  /* since 5.  WAKE: append-only output on servers is to be cut back */
 	char result[24]; /* since 5.  HOOK: what became of the epoch */
 	char peer[256], data[256]; /* since 5.  MIGRATE: libvirt's URI of the other host, and where
 				      QEMU sends memory ("" by host name) */

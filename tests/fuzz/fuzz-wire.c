@@ -26,6 +26,7 @@ static const struct vckpt_type *const types[] = {
 	&vckpt_agent_wish_type,     &vckpt_agent_report_type,    &vckpt_agent_peer_type,
 	&vckpt_agent_loud_type,     &vckpt_finding_type,         &vckpt_agent_process_type,
 	&vckpt_agent_hook_type,     &vckpt_agent_hooked_type,    &vckpt_agent_file_type,
+	&vckpt_agent_rewind_type,   &vckpt_agent_rewound_type,
 };
 
 static void one_message(const struct vckpt_type *type, unsigned version, const uint8_t *data,

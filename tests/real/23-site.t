@@ -169,11 +169,11 @@ freezing()
 	"$lab" run n1 'killall sh; umount /data' 2>/dev/null
 }
 
-# ---- what the cut does not contain ----
+# ---- what the cut does not contain, and output on a server that is cut back ----
 
 export_dir=$TEST_DIR/export
 
-# A server of the host's own.
+# A server of the host's own: the guest's kernel finds it again after a restart, as it would any.
 server_start()
 {
 	mkdir "$export_dir"
@@ -234,9 +234,21 @@ outside()
 	expect_match "with the length" "$(vckpt show "site@$e")" '^    n1: pid [0-9]+ appends to /net/out, [1-9][0-9]+ bytes long'
 	expect_ok "the job goes on" wait_until 20 arrived $(($(wc -l <"$export_dir/out") + 60))
 
+	kill_guest n1 n2
+	was=$(stat -c %s "$export_dir/out")
+	cp "$export_dir/out" "$TEST_DIR/out.was"
+	said=$(vckpt restart "site@$e" --rewind-appends 2>&1)
+	expect_match "a restart cuts it back" "$said" "/net/out is cut back from $was to [0-9]+ bytes; the rest is in /net/out.vckpt-$e-"
+	cut=$(sed -n 's/.* to \([0-9]*\) bytes; the rest.*/\1/p' <<<"$said")
+	expect_eq "which the history keeps" "$(vckpt log site --json | jq -r '.[-1].rewound[] | "\(.path) \(.was) \(.length)"')" \
+		"/net/out $was $cut"
+	expect_ok "what was cut away is there" cmp <(tail -c +$((cut + 1)) "$TEST_DIR/out.was") "$export_dir"/out.vckpt-"$e"-*
+	expect_ok "the job goes on from there" wait_until 60 arrived $(($(wc -l <"$TEST_DIR/out.was") + 20))
 	"$lab" run n1 'touch /run/stop'
 	expect_ok "to its end" wait_until 30 "$lab" run n1 '[ -e /run/total ]'
 	"$lab" run n1 'umount /net'
+	expect_ok "its output is that of one that was never interrupted" \
+		cmp <(seq -f 'line %.0f' "$("$lab" run n1 'cat /run/total')") "$export_dir/out"
 }
 
 mkdir "$TEST_DIR/images"

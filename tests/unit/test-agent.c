@@ -29,6 +29,7 @@
 #include "outside.h"
 #include "owners.h"
 #include "proc.h"
+#include "rewind.h"
 #include "tcp.h"
 #include "unit.h"
 
@@ -575,6 +576,99 @@ static void test_leases(void)
 	CU_ASSERT_FALSE(vckpt_lease_ran_out(&a, UINT64_MAX, 60));
 }
 
+/* ---- files that are cut back ---- */
+
+struct rewound {
+	char dir[64], path[96];
+	int root;
+	struct vckpt_agent_file f;
+	struct vckpt_agent_rewound_file r;
+};
+
+static void rewound_open(struct rewound *w, const char *text, uint64_t length)
+{
+	struct stat st;
+	FILE *file;
+
+	memset(w, 0, sizeof(*w));
+	strcpy(w->dir, "test-rewind.XXXXXX");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(w->dir));
+	snprintf(w->path, sizeof(w->path), "%s/out", w->dir);
+	file = fopen(w->path, "we");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+	fputs(text, file);
+	fclose(file);
+	stat(w->path, &st);
+	w->root = open(w->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	strcpy(w->f.path, "/out");
+	w->f.length = length;
+	w->f.dev = st.st_dev;
+	w->f.inode = st.st_ino;
+}
+
+static void rewound_close(struct rewound *w)
+{
+	unlinkat(w->root, "out.s", 0);
+	unlinkat(w->root, "out", 0);
+	close(w->root);
+	CU_ASSERT_EQUAL(rmdir(w->dir), 0);
+}
+
+/* "" if there is none. */
+static const char *content(const struct rewound *w, const char *name, char text[64])
+{
+	int fd = openat(w->root, name, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, 63);
+
+	text[n < 0 ? 0 : n] = '\0';
+	if (fd >= 0)
+		close(fd);
+	return text;
+}
+
+static void test_rewind(void)
+{
+	struct rewound w;
+	char text[64];
+
+	rewound_open(&w, "one two three", 7);
+	CU_ASSERT_EQUAL(vckpt_rewind_file(w.root, &w.f, "s", &w.r), 0);
+	CU_ASSERT_STRING_EQUAL(content(&w, "out", text), "one two");
+	CU_ASSERT_STRING_EQUAL(content(&w, "out.s", text), " three");
+	CU_ASSERT_STRING_EQUAL(w.r.saved, "/out.s");
+	CU_ASSERT_EQUAL(w.r.was, 13);
+	/* Not longer any more: nothing happens. */
+	memset(&w.r, 0, sizeof(w.r));
+	CU_ASSERT_EQUAL(vckpt_rewind_file(w.root, &w.f, "s", &w.r), 0);
+	CU_ASSERT_STRING_EQUAL(w.r.saved, "");
+	w.f.length = 100;
+	CU_ASSERT_EQUAL(vckpt_rewind_file(w.root, &w.f, "s", &w.r), 0);
+	CU_ASSERT_STRING_EQUAL(content(&w, "out", text), "one two");
+	rewound_close(&w);
+}
+
+/* Whatever speaks against it leaves the file as it is. */
+static void test_rewind_left(void)
+{
+	struct rewound w;
+	char text[64];
+
+	rewound_open(&w, "one two three", 7);
+	w.f.inode++;
+	CU_ASSERT_EQUAL(vckpt_rewind_file(w.root, &w.f, "s", &w.r), -1);
+	CU_ASSERT_EQUAL(w.r.code, VCKPT_EREFUSED);
+	w.f.inode--;
+	/* What it would be saved in is there already. */
+	close(openat(w.root, "out.s", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	CU_ASSERT_EQUAL(vckpt_rewind_file(w.root, &w.f, "s", &w.r), -1);
+	CU_ASSERT_EQUAL(w.r.code, VCKPT_ESYSTEM);
+	CU_ASSERT_STRING_EQUAL(w.r.saved, "");
+	CU_ASSERT_STRING_EQUAL(content(&w, "out", text), "one two three");
+	strcpy(w.f.path, "/gone");
+	CU_ASSERT_EQUAL(vckpt_rewind_file(w.root, &w.f, "s", &w.r), -1);
+	rewound_close(&w);
+}
+
 /* ---- which file systems can stand still ---- */
 
 static const char mountinfo[] =
@@ -649,6 +743,8 @@ static const struct unit_test tests[] = {
 	{"connections amid their handshake", test_young},
 	{"names of hosts", test_hosts},
 	{"leases that ran out", test_leases},
+	{"files are cut back", test_rewind},
+	{"and left alone where that would not be safe", test_rewind_left},
 	{"which file systems are frozen", test_freeze_choose},
 	{"what mountinfo may say of them", test_freeze_bounds},
 };

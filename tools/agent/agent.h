@@ -18,6 +18,7 @@
 #include "nic.h"
 #include "nl.h"
 #include "outside.h"
+#include "rewind.h"
 #include "session.h"
 #include "speak.h"
 #include "wire/agent_msg.h"
@@ -59,6 +60,7 @@ struct vckpt_agent {
 	struct vckpt_hooking *hooking;     /* NULL: no hooks are being run */
 	struct vckpt_freeze freeze;
 	struct vckpt_outside outside;
+	struct vckpt_rewind rewind;
 	const char *run_dir;
 	const char *hooks; /* folder of the site's hooks */
 	struct vckpt_session session;
@@ -89,6 +91,10 @@ void vckpt_restored(struct vckpt_agent *a, const struct vckpt_agent_restored *m)
 void vckpt_site_hook(struct vckpt_agent *a, const struct vckpt_agent_hook *m);
 /* Ends those that run, without an answer. */
 void vckpt_site_close(struct vckpt_agent *a);
+
+/* leftover.c: after a restart: the kernel's own connections out of the cluster are ended, to be made
+ * anew.  Returns how many. */
+unsigned vckpt_leftovers_end(struct vckpt_agent *a);
 
 /* inquire.c: INQUIRE.  The lists of *out are allocated: vckpt_message_free(). */
 void vckpt_inquire(struct vckpt_agent *a, struct vckpt_agent_findings *out);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
 #include <stdio.h>
@@ -109,7 +110,7 @@ static int open_state(struct vckpt_control *c, const char *run_dir, struct vckpt
 	s = map_found(path, sizeof(*s));
 	if (s && (s->magic != VCKPT_STATE_MAGIC || s->version != VCKPT_STATE_VERSION ||
 		  s->nnics > VCKPT_NICS_MAX || s->npeers > VCKPT_PEERS_MAX ||
-		  s->nfrozen > VCKPT_FREEZE_MAX)) {
+		  s->nfrozen > VCKPT_FREEZE_MAX || s->nstopped > VCKPT_STOPPED_MAX)) {
 		munmap(s, sizeof(*s));
 		s = NULL;
 	}
@@ -222,6 +223,45 @@ bool vckpt_control_thaw(struct vckpt_control *c)
 		thaw(&s->frozen[n]);
 	atomic_store(&s->nfrozen, 0);
 	return true;
+}
+
+static bool is_stopped(pid_t pid)
+{
+	char path[64], text[512];
+	const char *p;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	vckpt_proc_read(path, text, sizeof(text));
+	p = strrchr(text, ')');
+	return p && p[1] == ' ' && (p[2] == 'T' || p[2] == 't');
+}
+
+void vckpt_control_stop(struct vckpt_control *c, pid_t pid)
+{
+	struct vckpt_state *s = c->state;
+	uint32_t n = atomic_load(&s->nstopped);
+	uint64_t start = vckpt_process_start(pid);
+
+	for (uint32_t i = 0; i < n; i++)
+		if (s->stopped[i].pid == (uint32_t)pid && s->stopped[i].start == start)
+			return;
+	if (n == VCKPT_STOPPED_MAX || !start || is_stopped(pid))
+		return;
+	s->stopped[n] = (struct vckpt_stopped){(uint32_t)pid, start};
+	atomic_store(&s->nstopped, n + 1);
+	kill(pid, SIGSTOP);
+}
+
+/* Also the keeper's. */
+void vckpt_control_continue(struct vckpt_control *c)
+{
+	struct vckpt_state *s = c->state;
+	uint32_t n = atomic_load(&s->nstopped);
+
+	for (uint32_t i = 0; i < n && i < VCKPT_STOPPED_MAX; i++)
+		if (vckpt_process_start((pid_t)s->stopped[i].pid) == s->stopped[i].start)
+			kill((pid_t)s->stopped[i].pid, SIGCONT);
+	atomic_store(&s->nstopped, 0);
 }
 
 static void open_all(struct vckpt_control *c, struct vckpt_nl *nl, uint32_t word)

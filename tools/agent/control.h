@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -24,6 +25,7 @@
 #define VCKPT_STATE_MAGIC   UINT32_C(0x76636b54)
 #define VCKPT_STATE_VERSION 3
 #define VCKPT_FREEZE_MAX    16
+#define VCKPT_STOPPED_MAX   64
 
 /* Is a hold on?  In the low bits of `active`; above them a number goes up with each hold, so that
  * whoever ends one ends the one he looked at. */
@@ -40,6 +42,12 @@ struct vckpt_fs {
 	char path[192];
 };
 
+/* A process. */
+struct vckpt_stopped {
+	uint32_t pid;
+	uint64_t start;
+};
+
 struct vckpt_state {
 	uint32_t magic, version;
 	_Atomic uint32_t owner;  /* pid of the agent that answers for the hold */
@@ -53,10 +61,14 @@ struct vckpt_state {
 	uint64_t over_epoch; /* the last hold that expired, to tell the host so */
 	/* File systems that are frozen, or may be: noted before the first is. */
 	_Atomic uint32_t nfrozen;
-	_Atomic uint32_t freezer; /* pid of the child that is at it, and will thaw them; 0 none yet */
+	_Atomic uint32_t
+		freezer; /* pid of the child that is at it, and will thaw them; 0 none yet */
 	uint64_t freezer_start;
 	struct vckpt_fs frozen[VCKPT_FREEZE_MAX]; /* in the order in which they are frozen */
-	uint32_t npeers;     /* the cluster's other NICs as the host last named them */
+	/* Processes that are stopped while files they write to are cut back. */
+	_Atomic uint32_t nstopped;
+	struct vckpt_stopped stopped[VCKPT_STOPPED_MAX];
+	uint32_t npeers; /* the cluster's other NICs as the host last named them */
 	struct vckpt_agent_peer peers[VCKPT_PEERS_MAX];
 };
 
@@ -91,6 +103,10 @@ void vckpt_control_settle(struct vckpt_control *c, struct vckpt_nl *nl);
 /* Thaws all that are noted as frozen, unless whoever froze them is still there to do it (he may be
  * amid a freeze, which would be over only after our thaw).  False: he is. */
 bool vckpt_control_thaw(struct vckpt_control *c);
+/* SIGSTOP to a process, noted first; one that was stopped already is not ours to continue. */
+void vckpt_control_stop(struct vckpt_control *c, pid_t pid);
+/* SIGCONT to all that were stopped so. */
+void vckpt_control_continue(struct vckpt_control *c);
 void vckpt_control_peers(struct vckpt_control *c, const struct vckpt_list *peers);
 bool vckpt_control_is_peer(const struct vckpt_control *c, const uint8_t mac[6]);
 

@@ -360,6 +360,7 @@ static void take_over(struct vckpt_agent *a)
 
 	vckpt_fault_here("agent.takeover", NULL);
 	vckpt_freeze_recover(a);
+	vckpt_control_continue(&a->control);
 	s->gate[sizeof(s->gate) - 1] = '\0';
 	gate = held && now < expiry ? gate_named(a, s->gate) : NULL;
 	for (unsigned i = 0; i < a->ngates; i++)

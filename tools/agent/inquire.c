@@ -73,8 +73,11 @@ static void take_file(const struct vckpt_agent_file *f, int fd, void *arg)
 	vckpt_proc_name((pid_t)f->pid, name, sizeof(name));
 	snprintf(object, sizeof(object), "pid %u (%s)", f->pid, name);
 	add(q, "network-file", VCKPT_FINDING_WARN, object,
-	    "write to the guest's own disk, or let the program truncate and reopen it after a "
-	    "restart",
+	    f->append ? "restart with --rewind-appends, which cuts it back to what it was; or "
+			"write to "
+			"the guest's own disk"
+		      : "write to the guest's own disk, or let the program truncate and reopen it "
+			"after a restart",
 	    "%.160s on %s is open for %s: a restart does not bring its contents back", f->path,
 	    f->type, f->append ? "appending" : "writing");
 }

@@ -49,6 +49,8 @@ static void watch(struct vckpt_control *c, struct vckpt_nl *nl, pid_t agent, int
 		if (atomic_load(&s->owner) != (uint32_t)agent)
 			return;
 		frozen = frozen && !vckpt_control_thaw(c);
+		if (dead)
+			vckpt_control_continue(c);
 		if (dead && !held && !frozen)
 			return;
 		due = due > UINT64_MAX - GRACE ? UINT64_MAX : due + GRACE;

@@ -255,6 +255,7 @@ int main(int argc, char **argv)
 	/* In the order of need: a gate left shut is worse than a socket left open. */
 	vckpt_hold_close(a);
 	vckpt_freeze_close(&a->freeze);
+	vckpt_rewind_close(a);
 	vckpt_site_close(a);
 	vckpt_session_close(&a->session);
 	vckpt_speak_close(&a->speak);

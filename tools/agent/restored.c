@@ -324,6 +324,7 @@ void vckpt_restored(struct vckpt_agent *a, const struct vckpt_agent_restored *m)
 		note(r, "the kernel's randomness was not renewed", strerror(errno));
 	set_clock(r, m->wallclock);
 	vckpt_control_peers(&a->control, &m->peers);
+	vckpt_leftovers_end(a);
 	a->restoring = r;
 	/* Drawn after the stirring: a copy of us, stirred by another host's seed, has another. */
 	r->timer = event_new(a->base, -1, 0, on_timer, r);

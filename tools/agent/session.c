@@ -293,7 +293,7 @@ void vckpt_session_prepare(struct vckpt_session *s, const struct vckpt_agent_ask
 			 "epoch of incarnation %u: this guest is of "
 			 "incarnation %u",
 			 m->incarnation, known);
-	} else if (a->restoring) {
+	} else if (a->restoring || vckpt_rewind_runs(a)) {
 		r.code = VCKPT_ENOTNOW;
 		r.retry_ns = 200 * VCKPT_MS;
 		snprintf(r.text, sizeof(r.text), "the guest has just been restored");
@@ -352,6 +352,7 @@ union message {
 	struct vckpt_agent_restored restored;
 	struct vckpt_agent_listen listen;
 	struct vckpt_agent_hook hook;
+	struct vckpt_agent_rewind rewind;
 };
 
 static void dispatch(struct vckpt_session *s, const struct vckpt_frame *f, const union message *m)
@@ -389,6 +390,9 @@ static void dispatch(struct vckpt_session *s, const struct vckpt_frame *f, const
 	case VCKPT_AGENT_HOOK:
 		vckpt_site_hook(s->agent, &m->hook);
 		break;
+	case VCKPT_AGENT_REWIND:
+		vckpt_rewind_serve(s->agent, &m->rewind);
+		break;
 	}
 }
 
@@ -403,6 +407,7 @@ static void serve(struct vckpt_session *s, const struct vckpt_frame *f)
 		[VCKPT_AGENT_INQUIRE] = &vckpt_agent_ask_type,
 		[VCKPT_AGENT_LISTEN] = &vckpt_agent_listen_type,
 		[VCKPT_AGENT_HOOK] = &vckpt_agent_hook_type,
+		[VCKPT_AGENT_REWIND] = &vckpt_agent_rewind_type,
 	};
 	const struct vckpt_type *type =
 		f->type < sizeof(types) / sizeof(types[0]) ? types[f->type] : NULL;

@@ -10,6 +10,8 @@ static void print_line(const json_t *l)
 	char t[32], a[16], epoch[24] = "-";
 	const char *why = tool_string(l, "why"), *error = tool_string(l, "error");
 	bool took = json_object_get(l, "total_ms");
+	const json_t *f;
+	size_t i;
 
 	if (json_object_get(l, "epoch"))
 		snprintf(epoch, sizeof(epoch), "%.0f", tool_number(l, "epoch"));
@@ -21,6 +23,11 @@ static void print_line(const json_t *l)
 	if (*error)
 		printf("%19s  %s\n", "", error);
 	tool_print_hooks(stdout, json_object_get(l, "hooks"), true);
+	json_array_foreach (json_object_get(l, "rewound"), i, f)
+		printf("  %s: %s, %.0f bytes, was %.0f%s%s%s%s\n", tool_string(f, "guest"),
+		       tool_string(f, "path"), tool_number(f, "length"), tool_number(f, "was"),
+		       *tool_string(f, "saved") ? "; the rest is in " : "", tool_string(f, "saved"),
+		       *tool_string(f, "text") ? ": not cut back: " : "", tool_string(f, "text"));
 }
 
 static const struct argp log_argp = {

@@ -18,6 +18,9 @@ struct restart {
 };
 
 static const struct argp_option options[] = {
+	{"rewind-appends", 'r', 0, 0,
+	 "cut files on servers, to which processes only append, back to their length at the cut",
+	 0},
 	{"destroy", 'd', 0, 0, "destroy guests of the cluster that still run", 0},
 	{"on", 'o', "HOST,...", 0,
 	 "where the guests are to be: hosts to spread them over, or GUEST=HOST", 0},
@@ -44,6 +47,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct restart *o = state->input;
 
 	switch (key) {
+	case 'r':
+		o->opt.rewind_appends = true;
+		return 0;
 	case 'd':
 		o->opt.destroy = true;
 		return 0;

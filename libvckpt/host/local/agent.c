@@ -101,6 +101,8 @@ static void clean(const struct vckpt_type *type, void *msg)
 		code = &((struct vckpt_agent_released *)msg)->code;
 	else if (type == &vckpt_agent_hooked_type)
 		code = &((struct vckpt_agent_hooked *)msg)->code;
+	else if (type == &vckpt_agent_rewound_type)
+		code = &((struct vckpt_agent_rewound *)msg)->code;
 	if (code && *code > VCKPT_ECANCELED)
 		*code = VCKPT_EPEER;
 }

@@ -99,3 +99,20 @@ void vckpt_detail_files(json_t *detail, const struct vckpt_list *files)
 					(json_int_t)v[i].dev, "inode", (json_int_t)v[i].inode));
 	json_object_set_new(detail, "files", list);
 }
+
+json_t *vckpt_detail_rewound(const struct vckpt_agent_rewound *r)
+{
+	const struct vckpt_agent_rewound_file *v = r->files.v;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < r->files.n; i++)
+		json_array_append_new(
+			list, json_pack("{ss sI sI sI ss ss ss}", "path", v[i].path, "pid",
+					(json_int_t)v[i].pid, "length", (json_int_t)v[i].length,
+					"was", (json_int_t)v[i].was, "saved", v[i].saved, "code",
+					vckpt_code_name(v[i].code > VCKPT_ECANCELED ? VCKPT_EPEER
+										    : v[i].code),
+					"text", v[i].text));
+	return json_pack("{ss ss so}", "code", vckpt_code_name(r->code), "text", r->text, "files",
+			 list);
+}

@@ -264,6 +264,7 @@ const char *vckpt_domain_state_name(enum vckpt_domain_state state);
 /* detail.c: messages as JSON.  NULL without memory; new references. */
 json_t *vckpt_detail_tcp(const struct vckpt_agent_tcp *t);
 json_t *vckpt_detail_welcome(const struct vckpt_agent_welcome *w);
+json_t *vckpt_detail_rewound(const struct vckpt_agent_rewound *r);
 /* "files": those of network file systems that are open for writing; none, no member. */
 void vckpt_detail_files(json_t *detail, const struct vckpt_list *files);
 /* "frozen": mount points, "unfrozen": why others are not. */

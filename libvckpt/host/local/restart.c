@@ -13,9 +13,11 @@
 #include "stream/stream.h"
 
 #define PROGRESS_EVERY (250 * VCKPT_MS)
-#define ANSWER_SOON    (2 * VCKPT_S)
-#define AWAKE_MAX      (15 * VCKPT_S)
-#define SEED_BYTES     64
+/* For files to be cut back; their server may have to be found again. */
+#define REWIND_TIME (30 * VCKPT_S)
+#define ANSWER_SOON (2 * VCKPT_S)
+#define AWAKE_MAX   (15 * VCKPT_S)
+#define SEED_BYTES  64
 
 /* A rebuild under way. */
 struct feed {
@@ -335,14 +337,28 @@ static int compose_restored(struct vckpt_guest *g, const struct vckpt_host_reque
  * retransmission timers running from the first instant, and a round trip is dear on a machine that
  * is just starting guests.
  */
+static void post_rewind(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			uint64_t deadline, struct vckpt_error *err)
+{
+	struct vckpt_agent_rewind m = {
+		.epoch = req->epoch, .incarnation = req->incarnation, .limit_ns = REWIND_TIME};
+
+	vckpt_agent_post(&g->agent, VCKPT_AGENT_REWIND, &vckpt_agent_rewind_type, &m, deadline,
+			 g->cancel, err);
+}
+
 static void greet_asleep(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			 uint64_t deadline, struct vckpt_error *err)
 {
 	struct vckpt_agent_restored m;
 	uint8_t seed[SEED_BYTES];
 
-	if (vckpt_agent_hello(&g->agent, g->dom, deadline, g->cancel, err) == 0 &&
-	    compose_restored(g, req, seed, &m, err) == 0)
+	if (vckpt_agent_hello(&g->agent, g->dom, deadline, g->cancel, err) < 0)
+		return;
+	/* First of all: those that write go on with the first instant. */
+	if (req->rewind)
+		post_rewind(g, req, deadline, err);
+	if (compose_restored(g, req, seed, &m, err) == 0)
 		vckpt_agent_post(&g->agent, VCKPT_AGENT_RESTORED, &vckpt_agent_restored_type, &m,
 				 deadline, g->cancel, err);
 }
@@ -365,6 +381,8 @@ static int tell_restored(struct vckpt_guest *g, const struct vckpt_host_request 
 		return 0;
 	if (vckpt_guest_agent(g, deadline, err) < 0 || compose_restored(g, req, seed, &m, err) < 0)
 		return -1;
+	if (req->rewind)
+		post_rewind(g, req, deadline, err);
 	return vckpt_agent_call(&g->agent, VCKPT_AGENT_RESTORED, &vckpt_agent_restored_type, &m,
 				VCKPT_AGENT_AWAKE, &vckpt_agent_reply_type, reply, deadline,
 				g->cancel, err);
@@ -393,12 +411,36 @@ static int put_to_sleep(struct vckpt_guest *g, const struct vckpt_error *why,
 	return vckpt_fail(err, why->code, "%s", why->text);
 }
 
+/* What came of the files; the guest is awake, so none of it is a failure of the restart. */
+static json_t *hear_rewound(struct vckpt_guest *g, const struct vckpt_host_request *req,
+			    uint64_t deadline)
+{
+	struct vckpt_agent_rewind m = {
+		.epoch = req->epoch, .incarnation = req->incarnation, .limit_ns = REWIND_TIME};
+	struct vckpt_error e = VCKPT_ERROR_NONE;
+	struct vckpt_agent_rewound r;
+	json_t *j;
+
+	if (vckpt_guest_agent(g, deadline, &e) == 0 && g->agent.welcome.version < 2)
+		vckpt_fail(&e, VCKPT_EREFUSED, "its vckpt-agent is too old to cut files back");
+	if (e.code != VCKPT_OK ||
+	    vckpt_agent_call(&g->agent, VCKPT_AGENT_REWIND, &vckpt_agent_rewind_type, &m,
+			     VCKPT_AGENT_REWOUND, &vckpt_agent_rewound_type, &r, deadline,
+			     g->cancel, &e) < 0)
+		return json_pack("{ss ss s[]}", "code", vckpt_code_name(e.code), "text", e.text,
+				 "files");
+	j = vckpt_detail_rewound(&r);
+	vckpt_message_free(&vckpt_agent_rewound_type, &r);
+	return j;
+}
+
 int vckpt_guest_wake(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		     struct vckpt_outcome *out, struct vckpt_error *err)
 {
 	struct vckpt_error e = VCKPT_ERROR_NONE;
 	struct vckpt_agent_reply reply = {0};
 	uint64_t stop, run, asked = vckpt_now();
+	json_t *rewound = NULL;
 
 	if (!g->rebuilt || g->epoch != req->epoch)
 		return vckpt_fail(err, VCKPT_EUSAGE,
@@ -432,11 +474,15 @@ int vckpt_guest_wake(struct vckpt_guest *g, const struct vckpt_host_request *req
 		if (reply.code == VCKPT_EREFUSED)
 			return put_to_sleep(g, &e, err);
 	}
+	if (req->rewind && e.code == VCKPT_OK)
+		rewound = hear_rewound(g, req, out->deadline);
 	vckpt_guest_disks_settled(g);
 	/* A guest without an agent runs all the same, and a gate of its past opens by itself. */
 	out->detail = json_pack("{sb ss sI}", "awake", e.code == VCKPT_OK, "text",
 				e.code == VCKPT_OK ? reply.text : e.text, "took_ns",
 				(json_int_t)(vckpt_now() - asked));
+	if (rewound)
+		json_object_set_new(out->detail, "rewound", rewound);
 	return 0;
 }
 
