@@ -187,12 +187,14 @@ static long peak_kb(void)
 static void full_findings(struct hostile *h, uint32_t seq, uint64_t nonce)
 {
 	static uint8_t p[60000];
-	size_t n = (sizeof(p) - 4 - 4 - 4 - 7 * 8) / 9;
+	/* Behind the findings: no processes, seven counters, no files. */
+	const size_t rest = 4 + 7 * 8 + 4;
+	size_t n = (sizeof(p) - 4 - 4 - rest) / 9;
 
 	memset(p, 0, sizeof(p));
 	vckpt_store_be(p, seq, 4);
 	vckpt_store_be(p + 4, n, 4);
-	raw_frame(h->fd, VCKPT_AGENT_FINDINGS, nonce, p, 4 + 4 + n * 9 + 4 + 7 * 8);
+	raw_frame(h->fd, VCKPT_AGENT_FINDINGS, nonce, p, 4 + 4 + n * 9 + rest);
 }
 
 static void unknown_code(struct hostile *h, uint32_t seq, uint64_t nonce)
