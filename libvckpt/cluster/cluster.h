@@ -171,7 +171,7 @@ int vckpt_cluster_watch(const struct vckpt_cluster_ctx *ctx, const struct vckpt_
  * rebuilt are destroyed again, also those that run already.
  */
 struct vckpt_restart_options {
-	bool destroy;       /* guests that still run are destroyed first */
+	bool destroy; /* guests that still run are destroyed first */
 	/* Files on servers that processes only append to are cut back to their length at the cut,
 	 * what is cut away is saved beside them: see docs/outside.md. */
 	bool rewind_appends;

@@ -311,8 +311,8 @@ static void submit(struct vckpt_coordinator *c, const struct vckpt_action *a)
 		l = &c->links[s->link];
 		memcpy(req.guest, s->guest, sizeof(req.guest));
 		memcpy(req.domain, s->domain, sizeof(req.domain));
-		if (a->op == VCKPT_OP_PREPARE || a->op == VCKPT_OP_HOLD ||
-		    a->op == VCKPT_OP_WAKE || a->op == VCKPT_OP_DOCTOR)
+		if (a->op == VCKPT_OP_PREPARE || a->op == VCKPT_OP_HOLD || a->op == VCKPT_OP_WAKE ||
+		    a->op == VCKPT_OP_DOCTOR)
 			req.peers = s->peers;
 	}
 	if (a->op == VCKPT_OP_OPEN)

@@ -8,7 +8,6 @@
 
 struct search {
 	struct vckpt_cluster_session *s;
-	uint64_t patience;
 	bool *missing;   /* not where it should be */
 	bool *migrated;  /* libvirt there says that it was migrated away */
 	uint32_t *found; /* the link where it is, n_links: nowhere yet */
@@ -35,24 +34,46 @@ static bool is_there(const struct vckpt_answer *a)
 	       strcmp(word(a, "state"), "off") != 0;
 }
 
-/* STATUS of the missing ones (all: of everyone), each asked where its slot points. */
-static int ask(struct search *f, bool all, struct vckpt_ask_machine *q, struct vckpt_error *err)
+/* STATUS of those of `only` (NULL: of everyone), each asked where its slot points. */
+static int ask(struct vckpt_cluster_session *s, const bool *only, struct vckpt_ask_machine *q,
+	       struct vckpt_error *err)
 {
-	struct vckpt_coordinator *c = &f->s->c;
+	struct vckpt_coordinator *c = &s->c;
+	struct vckpt_deadlines d = {0};
 
+	vckpt_deadlines_default(&d);
 	memset(q, 0, sizeof(*q));
-	if (vckpt_ask_machine_init(q, c->cluster, VCKPT_OP_STATUS, f->patience, "guest",
-				   f->s->guests, c->n_slots, &c->next_seq, err) < 0)
+	if (vckpt_ask_machine_init(q, c->cluster, VCKPT_OP_STATUS, d.open_ns, "guest", s->guests,
+				   c->n_slots, &c->next_seq, err) < 0)
 		return -1;
-	q->only = all ? NULL : f->missing;
+	q->only = only;
 	return vckpt_coordinator_run(c, &q->m, false, NULL, NULL, err);
+}
+
+bool vckpt_session_runs_at(struct vckpt_cluster_session *s, uint32_t guest,
+			   const struct vckpt_link *where)
+{
+	struct vckpt_coordinator *c = &s->c;
+	vckpt_autofree bool *only = calloc(c->n_slots + 1, sizeof(*only));
+	uint32_t home = c->slots[guest].link;
+	struct vckpt_ask_machine q;
+	bool runs;
+
+	if (!only)
+		return false;
+	only[guest] = true;
+	vckpt_coordinator_place(c, guest, where);
+	runs = ask(s, only, &q, NULL) == 0 && is_there(&q.answers[guest]);
+	c->slots[guest].link = home;
+	vckpt_ask_machine_clear(&q);
+	return runs;
 }
 
 static int look_at_home(struct search *f, struct vckpt_error *err)
 {
 	struct vckpt_coordinator *c = &f->s->c;
 	struct vckpt_ask_machine q;
-	int rc = ask(f, true, &q, err);
+	int rc = ask(f->s, NULL, &q, err);
 
 	for (uint32_t i = 0; i < c->n_slots && rc == 0; i++) {
 		const struct vckpt_answer *a = &q.answers[i];
@@ -77,7 +98,7 @@ static int look_at(struct search *f, uint32_t link, const uint32_t *home, struct
 	for (uint32_t i = 0; i < c->n_slots; i++)
 		if (f->missing[i])
 			c->slots[i].link = link;
-	rc = ask(f, false, &q, err);
+	rc = ask(f->s, f->missing, &q, err);
 	for (uint32_t i = 0; i < c->n_slots && rc == 0; i++) {
 		if (!f->missing[i] || link == home[i] || !is_there(&q.answers[i]))
 			continue;
@@ -152,10 +173,7 @@ int vckpt_session_follow(struct vckpt_cluster_session *s, json_t *notes, struct 
 {
 	struct vckpt_coordinator *c = &s->c;
 	vckpt_auto(end_search) struct search f = {.s = s};
-	struct vckpt_deadlines d = {0};
 
-	vckpt_deadlines_default(&d);
-	f.patience = d.open_ns;
 	f.missing = calloc(c->n_slots + 1, sizeof(*f.missing));
 	f.migrated = calloc(c->n_slots + 1, sizeof(*f.migrated));
 	f.found = calloc(c->n_slots + 1, sizeof(*f.found));

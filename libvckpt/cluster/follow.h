@@ -16,6 +16,10 @@
  * over. */
 int vckpt_session_follow(struct vckpt_cluster_session *s, json_t *notes, struct vckpt_error *err);
 
+/* Does the guest run there?  False also if nobody answers. */
+bool vckpt_session_runs_at(struct vckpt_cluster_session *s, uint32_t guest,
+			   const struct vckpt_link *where);
+
 /* Guest `i` is on that host: written down for good. */
 int vckpt_session_moved(struct vckpt_cluster_session *s, uint32_t i, const struct vckpt_link *link,
 			struct vckpt_error *err);

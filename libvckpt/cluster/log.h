@@ -13,8 +13,9 @@
 
 /* Array, oldest first: {"cluster", "time_ns", "action": "checkpoint" | "restart" | "kill", "state":
  * "committed" | "running" | "killed" | "failed" | "damaged", "epoch"?, "incarnation"?, "who",
- * "why", "total_ms"?, "stall_ms"?, "error"?: text, "hooks"?, "rewound"?: files that were cut back}.  Epochs committed before there were histories
- * are in it; so is what a history cannot tell any more, as "damaged".  NULL on failure. */
+ * "why", "total_ms"?, "stall_ms"?, "error"?: text, "hooks"?, "rewound"?: files that were cut back}.
+ * Epochs committed before there were histories are in it; so is what a history cannot tell any
+ * more, as "damaged".  NULL on failure. */
 json_t *vckpt_cluster_log(const struct vckpt_store *store, const char *cluster,
 			  struct vckpt_error *err);
 

@@ -217,9 +217,7 @@ static void note_kill(const struct vckpt_coordinator *c, json_t *guests,
 			      "began", (json_int_t)began, "guests", guests);
 
 	if (error)
-		json_object_set_new(r, "error",
-				    json_pack("{s:s,s:s}", "code", vckpt_code_name(error->code),
-					      "text", error->text));
+		vckpt_record_error(r, error);
 	vckpt_record_deed(c, "kill", r);
 	json_decref(r);
 }

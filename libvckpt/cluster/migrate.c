@@ -99,9 +99,7 @@ static json_t *record_of(struct migrate *m, const char *state, const struct vckp
 	if (m->move.detail)
 		json_object_update(o, m->move.detail);
 	if (err)
-		json_object_set_new(o, "error",
-				    json_pack("{s:s,s:s}", "code", vckpt_code_name(err->code),
-					      "text", err->text));
+		vckpt_record_error(o, err);
 	return o;
 }
 

@@ -83,32 +83,6 @@ static int begin(struct wave *w, struct vckpt_move *moves, uint32_t n, struct vc
 	return 0;
 }
 
-bool vckpt_session_runs_at(struct vckpt_cluster_session *s, uint32_t guest,
-			   const struct vckpt_link *where)
-{
-	struct vckpt_coordinator *c = &s->c;
-	vckpt_autofree bool *only = calloc(c->n_slots + 1, sizeof(*only));
-	uint32_t home = c->slots[guest].link;
-	struct vckpt_deadlines d = {0};
-	struct vckpt_ask_machine q;
-	const char *state = NULL;
-	bool runs = false;
-
-	vckpt_deadlines_default(&d);
-	if (!only || vckpt_ask_machine_init(&q, c->cluster, VCKPT_OP_STATUS, d.open_ns, "guest",
-					    s->guests, c->n_slots, &c->next_seq, NULL) < 0)
-		return false;
-	only[guest] = true;
-	q.only = only;
-	vckpt_coordinator_place(c, guest, where);
-	if (vckpt_coordinator_run(c, &q.m, false, NULL, NULL, NULL) == 0)
-		state = json_string_value(json_object_get(q.answers[guest].detail, "state"));
-	runs = q.answers[guest].error.code == VCKPT_OK && state && strcmp(state, "off") != 0;
-	c->slots[guest].link = home;
-	vckpt_ask_machine_clear(&q);
-	return runs;
-}
-
 /* Whatever was answered, or was not: if it runs there and not here, it has moved. */
 static int settle(struct wave *w, struct vckpt_move *m, struct vckpt_error *err)
 {

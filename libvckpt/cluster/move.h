@@ -22,10 +22,6 @@ int vckpt_session_move(struct vckpt_cluster_session *s, const struct vckpt_migra
 		       struct vckpt_error *err);
 void vckpt_moves_clear(struct vckpt_move *moves, uint32_t n);
 
-/* Does the guest run there?  False also if nobody answers. */
-bool vckpt_session_runs_at(struct vckpt_cluster_session *s, uint32_t guest,
-			   const struct vckpt_link *where);
-
 /* Are the options such that they can be asked for? */
 int vckpt_move_check(const struct vckpt_migrate_options *opt, struct vckpt_error *err);
 

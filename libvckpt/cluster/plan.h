@@ -48,8 +48,8 @@ int vckpt_plan(const struct vckpt_plan_host *hosts, uint32_t n_hosts,
 	       struct vckpt_error *err);
 
 /* Marks the guests of `host` that have to leave so that `memory` bytes and `cpus` processors are
- * free there: the fewest, and of those the smallest.  `used`: processors of the host that its
- * guests have. VCKPT_EREFUSED: not even an empty one would do. */
+ * free there: the fewest, and of those the smallest.  VCKPT_EREFUSED: not even without the job's
+ * guests would there be so much. */
 int vckpt_plan_make_room(const struct vckpt_plan_host *hosts, uint32_t host,
 			 struct vckpt_plan_guest *guests, uint32_t n_guests, uint64_t memory,
 			 uint32_t cpus, uint64_t reserve, struct vckpt_error *err);

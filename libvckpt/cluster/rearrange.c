@@ -377,9 +377,7 @@ static json_t *record_of(struct rearrange *r, const char *state, uint64_t epoch,
 	if (epoch)
 		json_object_set_new(o, "epoch", json_integer((json_int_t)epoch));
 	if (err)
-		json_object_set_new(o, "error",
-				    json_pack("{s:s,s:s}", "code", vckpt_code_name(err->code),
-					      "text", err->text));
+		vckpt_record_error(o, err);
 	return o;
 }
 

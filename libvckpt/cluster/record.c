@@ -48,12 +48,17 @@ static void add_phases(json_t *record, const struct vckpt_machine *m)
 	json_object_set(record, "notes", m->notes);
 }
 
+void vckpt_record_error(json_t *record, const struct vckpt_error *err)
+{
+	json_object_set_new(
+		record, "error",
+		json_pack("{s:s,s:s}", "code", vckpt_code_name(err->code), "text", err->text));
+}
+
 static void add_error(json_t *record, const struct vckpt_machine *m)
 {
 	if (m->failed)
-		json_object_set_new(record, "error",
-				    json_pack("{s:s,s:s}", "code", vckpt_code_name(m->error.code),
-					      "text", m->error.text));
+		vckpt_record_error(record, &m->error);
 }
 
 /* The word all guests share, or {guest: word}. */

@@ -13,6 +13,9 @@ json_t *vckpt_record_of_epoch(const struct vckpt_coordinator *c,
 json_t *vckpt_record_of_restart(const struct vckpt_coordinator *c,
 				const struct vckpt_restart_machine *r, uint64_t began_wall);
 
+/* "error": {"code", "text"}, of what failed. */
+void vckpt_record_error(json_t *record, const struct vckpt_error *err);
+
 /* Puts the epoch into the store's catalogue.  Blocks on the store. */
 int vckpt_record_commit(const struct vckpt_coordinator *c, const struct vckpt_epoch_machine *e,
 			const char *why, uint64_t began_wall, struct vckpt_error *err);

@@ -25,7 +25,6 @@ struct tool_rearrange {
 
 /* Its input is a struct tool_rearrange; takes words, too. */
 extern const struct argp tool_rearrange_argp;
-error_t tool_rearrange_parse(int key, char *arg, struct argp_state *state);
 
 /* `what` of the cluster `given` (NULL: the only one), asked and told of; the exit code. */
 int tool_rearrange_run(struct tool *t, const char *given, const struct vckpt_rearrange *what,

@@ -28,7 +28,7 @@ static void take_hosts(struct tool_rearrange *o, char *list, struct argp_state *
 	}
 }
 
-error_t tool_rearrange_parse(int key, char *arg, struct argp_state *state)
+static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct tool_rearrange *o = state->input;
 
@@ -60,8 +60,7 @@ error_t tool_rearrange_parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_child children[] = {{&tool_moving_argp, 0, NULL, 0}, {0}};
-const struct argp tool_rearrange_argp = {options, tool_rearrange_parse, NULL, NULL, children, NULL,
-					 NULL};
+const struct argp tool_rearrange_argp = {options, parse, NULL, NULL, children, NULL, NULL};
 
 static void print_move(const json_t *m)
 {
