@@ -10,24 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wire/agent_msg.h"
-#include "wire/client_msg.h"
+#include "tests/unit/wire-types.h"
 #include "wire/frame.h"
-#include "wire/host_msg.h"
-
-static const struct vckpt_type *const types[] = {
-	&vckpt_agent_hello_type,    &vckpt_agent_welcome_type,   &vckpt_agent_ask_type,
-	&vckpt_agent_reply_type,    &vckpt_agent_hold_type,      &vckpt_agent_quiet_type,
-	&vckpt_agent_released_type, &vckpt_agent_restored_type,  &vckpt_agent_findings_type,
-	&vckpt_client_attach_type,  &vckpt_client_attached_type, &vckpt_client_say_type,
-	&vckpt_client_answer_type,  &vckpt_client_event_type,    &vckpt_agent_listen_type,
-	&vckpt_agent_news_type,     &vckpt_host_hello_type,      &vckpt_host_welcome_type,
-	&vckpt_host_request_type,   &vckpt_host_event_type,      &vckpt_host_ping_type,
-	&vckpt_agent_wish_type,     &vckpt_agent_report_type,    &vckpt_agent_peer_type,
-	&vckpt_agent_loud_type,     &vckpt_finding_type,         &vckpt_agent_process_type,
-	&vckpt_agent_hook_type,     &vckpt_agent_hooked_type,    &vckpt_agent_file_type,
-	&vckpt_agent_rewind_type,   &vckpt_agent_rewound_type,
-};
 
 static void one_message(const struct vckpt_type *type, unsigned version, const uint8_t *data,
 			size_t len)

@@ -1,12 +1,12 @@
 #include "hosts-lab.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "folder.h"
 #include "unit.h"
 
 static int open_null(void *arg, const char *name, struct vckpt_host **host, struct vckpt_error *err)
@@ -51,14 +51,6 @@ void lab_open(struct lab *l, unsigned seed)
 	vckpt_checkpoint_result_clear(&r);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 void lab_at_rest(struct vckpt_null_world *w, const char *what, unsigned n, const char *const *hosts,
 		 unsigned n_hosts)
 {
@@ -90,7 +82,7 @@ void lab_close(struct lab *l)
 {
 	lab_at_rest(l->w, "at the end", JOB, all_hosts, 4);
 	vckpt_null_world_free(l->w);
-	nftw(l->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	unit_remove_folder(l->dir);
 }
 
 const char *lab_whereabouts(struct lab *l)

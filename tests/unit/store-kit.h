@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
@@ -26,6 +25,7 @@
 #include "store/image.h"
 #include "store/lease.h"
 #include "store/store.h"
+#include "folder.h"
 #include "unit.h"
 
 #define MINUTE (60 * VCKPT_S)
@@ -52,14 +52,6 @@ struct fix {
 		CU_ASSERT_EQUAL((f)->err.code, code_);                                             \
 	} while (0)
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static void lease_again(struct fix *f)
 {
 	f->lease =
@@ -83,7 +75,7 @@ static void end(struct fix *f)
 {
 	vckpt_lease_release(f->lease);
 	vckpt_store_close(f->store);
-	nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	unit_remove_folder(f->dir);
 }
 
 /* What a page must hold is a function of its place and of a seed; kinds come mixed. */

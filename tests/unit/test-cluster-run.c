@@ -17,6 +17,7 @@
 #include "store/lease.h"
 #include "store/store.h"
 #include "test-cluster.h"
+#include "folder.h"
 #include "unit.h"
 
 /* ---- definition ---- */
@@ -185,14 +186,6 @@ static void lab_open(struct lab *l, bool adopt)
 	json_decref(report);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static void at_rest(struct lab *l)
 {
 	const char *v = vckpt_null_world_violation(l->w);
@@ -211,7 +204,7 @@ static void lab_close(struct lab *l)
 	at_rest(l);
 	vckpt_null_world_free(l->w);
 	close(l->cancel);
-	nftw(l->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	unit_remove_folder(l->dir);
 }
 
 /* Only what is never answered is waited for shortly: a slow disk or a busy core must not look like

@@ -369,7 +369,7 @@ static void test_recorded(void)
 	vckpt_image_close(img);
 	unsetenv("CREDENTIALS_DIRECTORY");
 	vckpt_store_close(f.store);
-	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	unit_remove_folder(dir);
 }
 
 static const struct unit_test tests[] = {

@@ -1,6 +1,5 @@
 /* The history of a cluster, what `vckpt log` makes of it, and the picture of an epoch. */
 #include <fcntl.h>
-#include <ftw.h>
 #include <libxml/parser.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "store/history.h"
 #include "store/store.h"
 #include "svg.h"
+#include "folder.h"
 #include "unit.h"
 
 /* A store in a folder of its own below the current one, with cluster "heat run". */
@@ -36,19 +36,11 @@ static void begin(struct fix *f)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(f->lease);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static void end(struct fix *f)
 {
 	vckpt_lease_release(f->lease);
 	vckpt_store_close(f->store);
-	nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	unit_remove_folder(f->dir);
 }
 
 static void deed_path(struct fix *f, unsigned number, char path[160])

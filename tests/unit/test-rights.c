@@ -67,7 +67,7 @@ static void test_group(void)
 	begin(&f);
 	vckpt_lease_release(f.lease);
 	vckpt_store_close(f.store);
-	nftw(f.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	unit_remove_folder(f.dir);
 	mkdir(f.dir, 0700);
 	chmod(f.dir, 02777); /* a new store is closed to others, but not to its group */
 	old = umask(0277);

@@ -1,7 +1,6 @@
 /* A site's own hooks: which are run, in what order, what is kept of them, and what a failure does
  * to a checkpoint. */
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "cluster/log.h"
 #include "host/null/null.h"
 #include "store/store.h"
+#include "folder.h"
 #include "unit.h"
 
 struct fix {
@@ -42,18 +42,10 @@ static void begin(struct fix *f)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(f->runs);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static void end(struct fix *f)
 {
 	free(f->runs);
-	nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	unit_remove_folder(f->dir);
 }
 
 static void path_of(const struct fix *f, const char *name, char path[160])

@@ -1,5 +1,6 @@
 /* wire/: what was encoded comes back; what was not is refused; old bytes are dropped. */
 #include "unit.h"
+#include "wire-types.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,15 +249,6 @@ static void test_ops_named(void)
 /* Every message type survives the trip empty and, with random bytes, never upsets the decoder. */
 static void test_all_types(void)
 {
-	static const struct vckpt_type *const types[] = {
-		&vckpt_agent_hello_type,    &vckpt_agent_welcome_type,   &vckpt_agent_ask_type,
-		&vckpt_agent_reply_type,    &vckpt_agent_hold_type,      &vckpt_agent_quiet_type,
-		&vckpt_agent_released_type, &vckpt_agent_restored_type,  &vckpt_agent_findings_type,
-		&vckpt_client_attach_type,  &vckpt_client_attached_type, &vckpt_client_say_type,
-		&vckpt_client_answer_type,  &vckpt_client_event_type,    &vckpt_agent_listen_type,
-		&vckpt_agent_news_type,     &vckpt_host_hello_type,      &vckpt_host_welcome_type,
-		&vckpt_host_request_type,   &vckpt_host_event_type,      &vckpt_host_ping_type,
-	};
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	uint8_t noise[700];
 

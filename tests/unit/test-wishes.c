@@ -1,8 +1,8 @@
 /* test-wishes.c: which requests of programs become an epoch, and what they are told; and the loop
  * around that, over simulated hosts and a real store. */
+#include "folder.h"
 #include "unit.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -231,21 +231,13 @@ static void watched_open(struct watched *l)
 	l->enough = 1;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static void watched_close(struct watched *l)
 {
 	CU_ASSERT_PTR_NULL(vckpt_null_world_violation(l->w));
 	CU_ASSERT_PTR_NULL(vckpt_null_world_unrest(l->w));
 	vckpt_null_world_free(l->w);
 	close(l->cancel);
-	nftw(l->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	unit_remove_folder(l->dir);
 }
 
 static const char asks[] =
