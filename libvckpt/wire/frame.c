@@ -70,7 +70,7 @@ int vckpt_frame_feed(struct vckpt_frame_reader *r, const void *data, size_t len,
 
 /* What stands at offset `at`: 1 a whole sound frame, 0 perhaps the start of one, -1 none (*wrong).
  */
-static int look(const struct vckpt_frame_reader *r, size_t at, const char **wrong)
+static int look(struct vckpt_frame_reader *r, size_t at, const char **wrong)
 {
 	const uint8_t *p = r->buf.data + at;
 	size_t left = r->buf.len - at, len;
@@ -88,6 +88,7 @@ static int look(const struct vckpt_frame_reader *r, size_t at, const char **wron
 	}
 	if (left - VCKPT_FRAME_HEADER < len)
 		return 0;
+	r->summed += len;
 	if (frame_sum(p, len) != vckpt_load_be(p + SUM_AT, 8)) {
 		*wrong = not_summed;
 		return -1;

@@ -47,6 +47,7 @@ struct vckpt_frame_reader {
 	bool strict;      /* unexpected bytes are an error, not noise */
 	uint64_t dropped; /* bytes thrown away so far (not strict) */
 	size_t wasted;    /* bytes summed in vain since the last sound frame (not strict) */
+	uint64_t summed;  /* bytes summed so far: what a sender made this reader compute */
 };
 
 void vckpt_frame_reader_init(struct vckpt_frame_reader *r, size_t max, bool strict);
