@@ -11,9 +11,11 @@
 #include "base/error.h"
 #include "store/store.h"
 
-/* Array, oldest first: {"cluster", "time_ns", "action": "checkpoint" | "restart" | "kill", "state":
- * "committed" | "running" | "killed" | "failed" | "damaged", "epoch"?, "incarnation"?, "who",
- * "why", "total_ms"?, "stall_ms"?, "error"?: text, "hooks"?, "rewound"?: files that were cut back}.
+/* Array, oldest first: {"cluster", "time_ns", "action": "adopt" | "checkpoint" | "restart" | "kill"
+ * | "key" | "migrate" | "evacuate" | "make-room" | "consolidate", "state": "adopted" | "committed"
+ * | "running" | "killed" | "in use" | "failed" | "damaged" | those of the movers, "epoch"?,
+ * "incarnation"?, "who", "why", "total_ms"?, "stall_ms"?, "error"?: text, "hooks"?, "rewound"?:
+ * files that were cut back}.
  * Epochs committed before there were histories are in it; so is what a history cannot tell any
  * more, as "damaged".  NULL on failure. */
 json_t *vckpt_cluster_log(const struct vckpt_store *store, const char *cluster,

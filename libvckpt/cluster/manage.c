@@ -176,11 +176,24 @@ static int adopt_all(struct vckpt_cluster_session *s, json_t *report, struct vck
 	return rc;
 }
 
+/* A new cluster can be leased only now; who cannot, or may not, adopts all the same. */
+static void note_adoption(struct vckpt_coordinator *c, const json_t *guests, uint64_t began)
+{
+	json_t *r = json_pack("{s:s,s:s,s:s,s:I,s:O}", "cluster", c->cluster, "state", "adopted",
+			      "who", c->ctx->who ? c->ctx->who : "", "began", (json_int_t)began,
+			      "guests", guests);
+
+	if (c->lease || vckpt_coordinator_lease(c, "adopt", NULL) == 0)
+		vckpt_record_deed(c, "adopt", r);
+	json_decref(r);
+}
+
 int vckpt_cluster_adopt(const struct vckpt_cluster_ctx *ctx, const struct vckpt_adopt_guest *guests,
 			size_t n, bool replace, json_t **report, struct vckpt_error *err)
 {
 	vckpt_auto(vckpt_session_end) struct vckpt_cluster_session s = {0};
 	vckpt_autofree char *text = NULL;
+	uint64_t began = vckpt_wallclock();
 	json_t *list;
 	bool exists;
 	int rc;
@@ -201,6 +214,8 @@ int vckpt_cluster_adopt(const struct vckpt_cluster_ctx *ctx, const struct vckpt_
 		rc = adopt_all(&s, list, err);
 	if (rc == 0)
 		rc = vckpt_store_write_definition(s.c.store, s.c.cluster, text, strlen(text), err);
+	if (rc == 0)
+		note_adoption(&s.c, list, began);
 	if (rc == 0 && report)
 		*report = json_pack("{s:s,s:O}", "cluster", s.c.cluster, "guests", list);
 	json_decref(list);

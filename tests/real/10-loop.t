@@ -33,7 +33,7 @@ heat_ends "two restores deep, the answer is right"
 expect_eq "each restart was an incarnation" "$(vckpt status heat --json | jq .incarnation)" 6
 expect_eq "the log tells of all of it" "$(vckpt log heat --json | jq -r '.[] | .action + " " + .state' | sort | uniq -c |
 	awk '{printf "%s%s %s %s", (NR > 1 ? ", " : ""), $1, $2, $3}')" \
-	"4 checkpoint committed, 1 kill killed, 1 restart failed, 6 restart running"
+	"1 adopt adopted, 4 checkpoint committed, 1 kill killed, 1 restart failed, 6 restart running"
 expect_eq "the timeline has every step of each guest" \
 	"$(vckpt timeline heat@1 --json | jq -c '[.guests[] | .steps | length]')" "[7,7]"
 expect_match "and is drawn" "$(vckpt timeline heat@1 --svg)" '^<svg .*'

@@ -30,6 +30,10 @@ refused "another key wants the one before" 7 "keeps its key.*$old" key use 'heat
 export CREDENTIALS_DIRECTORY=$TEST_DIR/keys
 says "which may be a credential" 'which opens the 1 that were encrypted' vckpt key use 'heat run' "$TEST_DIR/new"
 new=$(vckpt key id "$TEST_DIR/new")
+is "the log tells of both" "$(vckpt log 'heat run' --json | jq -r '.[] | select(.action == "key") | .state' | paste -sd,)" "failed,in use"
+is "why one failed" "$(vckpt log 'heat run' --json | jq -r '[.[] | select(.error)][0].error' | grep -c "keeps its key.*$old")" 1
+says "who changed it, to which, and how many epochs" \
+	"key +-  in use .* vckpt key, pid [0-9]+, user [^:]+: key $(vckpt key id "$TEST_DIR/new"); 1 that" vckpt log 'heat run'
 is "the data key names the new one" "$(jq -r .body.key "$heat/data/000001/n1.key")" "$new"
 unset CREDENTIALS_DIRECTORY
 is "which is found where it was" "$(vckpt key show --json | jq -r '"\(.key) \(.here)"')" "$new true"
@@ -52,5 +56,6 @@ cp -r "$top/tests/data/store/clusters/heat" "$VCKPT_STORE/clusters/"
 mkdir "$VCKPT_STORE/clusters/heat/lease" "$VCKPT_STORE/clusters/heat/data"
 says "a cluster without a key says so" 'not encrypted; .vckpt key use heat FILE' vckpt key show heat
 says "and gets one" "key $old from now on\$" vckpt key use heat "$TEST_DIR/keys/heat.key" --plain-disks
+is "which the log has, too" "$(vckpt log heat --json | jq -r '[.[] | select(.action == "key")] | map(.state) | join(",")')" "in use"
 is "disks are known not to be encrypted" "$(vckpt key show heat --json | jq .plain_disks)" true
 finish

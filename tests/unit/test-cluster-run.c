@@ -306,12 +306,12 @@ static void check_status(struct lab *l, const char *state, int incarnation, int 
 	json_decref(status);
 }
 
-/* What was done, and how many epochs there are to go by. */
+/* What was done after the adoption, and how many epochs there are to go by. */
 static void check_deed(struct lab *l, size_t i, const char *action, const char *state, unsigned of)
 {
 	struct vckpt_estimate e;
 	struct vckpt_store *store = vckpt_store_open(l->store, NULL);
-	json_t *log = vckpt_cluster_log(store, "heat", &l->err), *deed = json_array_get(log, i);
+	json_t *log = vckpt_cluster_log(store, "heat", &l->err), *deed = json_array_get(log, i + 1);
 
 	CU_ASSERT_STRING_EQUAL(text_at(deed, "action"), action);
 	CU_ASSERT_STRING_EQUAL(text_at(deed, "state"), state);

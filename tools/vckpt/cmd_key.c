@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "store/history.h"
 #include "store/keys.h"
 #include "tool.h"
 
@@ -98,22 +99,56 @@ static int run_id(struct tool *t, const char *file, struct vckpt_error *err)
 	return say_id(t, "", file, id);
 }
 
+/* Also a change that broke off: some epochs may have the new key already.  That it cannot be
+ * written changes nothing: what was done is done. */
+static void note_use(struct tool *t, struct vckpt_lease *lease, const char *file, uint64_t began,
+		     size_t changed, const struct vckpt_error *failed)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	char id[VCKPT_KEY_ID], text[96];
+	struct vckpt_key key;
+	json_t *deed, *record;
+
+	if (vckpt_key_file_read(file, &key, NULL) < 0)
+		return;
+	vckpt_key_id(&key, id);
+	vckpt_key_wipe(&key, sizeof(key));
+	snprintf(text, sizeof(text), "key %s; %zu that were encrypted changed to it", id, changed);
+	record = json_pack("{s:s,s:s,s:s,s:s,s:I,s:s,s:I}", "cluster", vckpt_lease_cluster(lease),
+			   "state", failed ? "failed" : "in use", "who", t->who, "why", text,
+			   "began", (json_int_t)began, "key", id, "changed", (json_int_t)changed);
+	if (failed)
+		json_object_set_new(record, "error",
+				    json_pack("{s:s,s:s}", "code", vckpt_code_name(failed->code),
+					      "text", failed->text));
+	deed = json_pack("{s:s,s:o}", "action", "key", "record", record);
+	if (!deed || vckpt_history_add(lease, deed, &why) < 0)
+		vckpt_log(&t->log, VCKPT_WARN, "key", "%s: not in the history: %s",
+			  vckpt_lease_cluster(lease), why.text);
+	json_decref(deed);
+}
+
 int tool_use_key(struct tool *t, const char *cluster, const char *file, bool plain_disks,
 		 size_t *changed, struct vckpt_error *err)
 {
 	struct vckpt_store *store = vckpt_store_open(t->store, err);
 	struct vckpt_lease *lease = NULL;
+	uint64_t began = vckpt_wallclock();
 	char path[PATH_MAX], host[128] = "";
 	int rc = store ? 0 : -1;
 
+	*changed = 0;
+	if (!t->who[0])
+		tool_set_who(t, "key");
 	gethostname(host, sizeof(host) - 1);
 	if (rc == 0 && !realpath(file, path))
 		rc = vckpt_fail_errno(err, "cannot open %s", file);
 	if (rc == 0) {
-		lease = vckpt_lease_acquire(store, cluster, t->who[0] ? t->who : "vckpt key", host,
-					    "key", PATIENCE, err);
+		lease = vckpt_lease_acquire(store, cluster, t->who, host, "key", PATIENCE, err);
 		rc = lease ? vckpt_cluster_key_use(lease, path, plain_disks, changed, err) : -1;
 	}
+	if (lease)
+		note_use(t, lease, path, began, *changed, rc < 0 ? err : NULL);
 	vckpt_lease_release(lease);
 	vckpt_store_close(store);
 	return rc;

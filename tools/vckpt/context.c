@@ -80,7 +80,7 @@ static void on_progress(void *arg, const struct vckpt_progress *p)
 	fault_stop(p);
 }
 
-static void set_who(struct tool *t, const char *command)
+void tool_set_who(struct tool *t, const char *command)
 {
 	struct passwd *pw = getpwuid(getuid());
 
@@ -93,7 +93,7 @@ int tool_context(struct tool *t, const char *command, const char *cluster,
 {
 	struct sigaction sa = {.sa_handler = on_signal};
 
-	set_who(t, command);
+	tool_set_who(t, command);
 	if (vckpt_cancel_open(&t->cancel_fd, err) < 0)
 		return -1;
 	cancel_fd = t->cancel_fd;

@@ -64,7 +64,9 @@ int tool_split_epoch(char *word, uint64_t *epoch, struct vckpt_error *err);
 /* `cluster` as given, or the only one in the store; the result lives as long as *t. */
 int tool_pick_cluster(struct tool *t, const char *given, char name[65], struct vckpt_error *err);
 
-/* context.c: a context whose hosts are reached through vckptd (started if none runs), that SIGINT
+/* context.c: who asks by this command: t->who. */
+void tool_set_who(struct tool *t, const char *command);
+/* A context whose hosts are reached through vckptd (started if none runs), that SIGINT
  * and SIGTERM cancel, and whose progress is drawn on a terminal. */
 int tool_context(struct tool *t, const char *command, const char *cluster,
 		 struct vckpt_cluster_ctx *ctx, struct vckpt_error *err);
@@ -77,7 +79,8 @@ typedef int tool_cluster_call(const struct vckpt_cluster_ctx *ctx, json_t **answ
 int tool_ask(struct tool *t, const char *command, const char *cluster, tool_cluster_call *call,
 	     json_t **answer);
 
-/* cmd_key.c: as `vckpt key use`; *changed data keys were sealed anew. */
+/* cmd_key.c: as `vckpt key use`; *changed data keys were sealed anew, which the history is told.
+ * `err` is not NULL. */
 int tool_use_key(struct tool *t, const char *cluster, const char *file, bool plain_disks,
 		 size_t *changed, struct vckpt_error *err);
 
