@@ -5,7 +5,7 @@
 static const char *const names[VCKPT_OUTSIDE_KINDS] = {
 	[VCKPT_OUTSIDE_FILE] = "network-file",   [VCKPT_OUTSIDE_CONNECTION] = "outside-connection",
 	[VCKPT_OUTSIDE_LAUNCHER] = "launcher",   [VCKPT_OUTSIDE_RANKS] = "job-hosts",
-	[VCKPT_OUTSIDE_LEASE] = "address-lease",
+	[VCKPT_OUTSIDE_LEASE] = "address-lease", [VCKPT_OUTSIDE_DEVICE] = "host-device",
 };
 
 const char *vckpt_outside_name(unsigned kind)

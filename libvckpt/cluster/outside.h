@@ -9,13 +9,14 @@
 
 #include "base/error.h"
 
-/* Kinds: ids of findings (wire/agent_msg.h). */
+/* Kinds: ids of findings (wire/agent_msg.h, hv/survey.h). */
 enum vckpt_outside_kind {
 	VCKPT_OUTSIDE_FILE,       /* "network-file" */
 	VCKPT_OUTSIDE_CONNECTION, /* "outside-connection" */
 	VCKPT_OUTSIDE_LAUNCHER,   /* "launcher" */
 	VCKPT_OUTSIDE_RANKS,      /* "job-hosts" */
 	VCKPT_OUTSIDE_LEASE,      /* "address-lease" */
+	VCKPT_OUTSIDE_DEVICE,     /* "host-device" */
 	VCKPT_OUTSIDE_KINDS
 };
 

@@ -1,15 +1,19 @@
 /* What this host is, and whether a domain that was captured elsewhere can be rebuilt on it. */
 #include "hv/private.h"
 
+#include <dirent.h>
 #include <libxml/parser.h>
 #include <libxml/tree.h>
 #include <libvirt/virterror.h>
 #include <libxml/xpath.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/io.h"
+
+#define USB_DEVICES "/sys/bus/usb/devices"
 
 /* A definition that is being looked at. */
 struct fit {
@@ -143,6 +147,65 @@ static void check_nic(struct fit *f, xmlNodePtr nic)
 	problem(f, "network", "bad", name, text, "set it up there as on the other hosts");
 }
 
+static bool attribute_is(const char *folder, const char *device, const char *name,
+			 const char *wanted, int base)
+{
+	vckpt_autofree char *text = NULL;
+	char path[512];
+	size_t len;
+
+	if (!*wanted)
+		return true;
+	snprintf(path, sizeof(path), "%s/%.200s/%s", folder, device, name);
+	return vckpt_read_file(path, 64, &text, &len, NULL) == 0 &&
+	       strtoul(text, NULL, base) == strtoul(wanted, NULL, base);
+}
+
+bool vckpt_usb_is_here(const char *folder, const char *vendor, const char *product, const char *bus,
+		       const char *device)
+{
+	DIR *dir = opendir(folder);
+	const struct dirent *e;
+	bool found = false;
+
+	while (dir && !found && (e = readdir(dir)))
+		found = e->d_name[0] != '.' &&
+			attribute_is(folder, e->d_name, "idVendor", vendor, 16) &&
+			attribute_is(folder, e->d_name, "idProduct", product, 16) &&
+			attribute_is(folder, e->d_name, "busnum", bus, 10) &&
+			attribute_is(folder, e->d_name, "devnum", device, 10) && (*vendor || *bus);
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* Without it libvirt would not start the guest, unless its definition says that it may. */
+static void check_usb(struct fit *f, xmlNodePtr node)
+{
+	char vendor[32], product[32], bus[32], device[32], policy[32], text[300];
+
+	value_of(f, node, "source/vendor/@id", vendor, sizeof(vendor));
+	value_of(f, node, "source/product/@id", product, sizeof(product));
+	value_of(f, node, "source/address/@bus", bus, sizeof(bus));
+	value_of(f, node, "source/address/@device", device, sizeof(device));
+	value_of(f, node, "source/@startupPolicy", policy, sizeof(policy));
+	/* What has a name may have been plugged in elsewhere since. */
+	if (vendor[0])
+		bus[0] = device[0] = '\0';
+	if (strcmp(policy, "optional") == 0 ||
+	    vckpt_usb_is_here(USB_DEVICES, vendor, product, bus, device))
+		return;
+	if (vendor[0])
+		snprintf(text, sizeof(text), "there is no USB device %s:%s for the guest", vendor,
+			 product);
+	else
+		snprintf(text, sizeof(text), "there is no USB device %s on bus %s for the guest",
+			 device, bus);
+	problem(f, "host-device", "bad", "USB device", text,
+		"plug one in, or detach it before a checkpoint; with startupPolicy='optional' in "
+		"the domain's definition the guest comes back without");
+}
+
 static void check_file(struct fit *f, xmlNodePtr node)
 {
 	xmlChar *path = xmlNodeGetContent(node);
@@ -238,6 +301,7 @@ int vckpt_hv_fit(struct vckpt_hv *hv, const char *xml, char **json, struct vckpt
 	if (json_array_size(f.problems) == 0)
 		check_cpu(&f);
 	for_all(&f, "devices/interface", check_nic);
+	for_all(&f, "devices/hostdev[@type='usb']", check_usb);
 	/* Disks that are written to come back on the layers of the epoch, not on what they were on.
 	 */
 	for_all(&f,

@@ -105,6 +105,10 @@ uint64_t vckpt_hv_qemu(struct vckpt_hv *hv);
  * array of findings {id, level: "bad" | "warn", object, text, cure}, empty if it fits.  Looks at
  * machine type, emulator, processor (libvirt's comparison), networks and files. */
 int vckpt_hv_fit(struct vckpt_hv *hv, const char *xml, char **json, struct vckpt_error *err);
+/* Does `folder` (/sys/bus/usb/devices) have such a device?  Numbers as text, vendor and
+ * product hexadecimal; "": any.  Blocks on sysfs. */
+bool vckpt_usb_is_here(const char *folder, const char *vendor, const char *product, const char *bus,
+		       const char *device);
 
 /*
  * Capture engines.  Order of calls: prepare, [vckpt_domain_suspend], begin, then read fd() to its

@@ -68,17 +68,25 @@ static void for_each(xmlXPathContextPtr x, const char *path,
 		each(x, found->nodesetval->nodeTab[i], survey);
 }
 
+static void add_finding(json_t *survey, const char *list, const char *id, const char *level,
+			const char *object, const char *what, const char *cure)
+{
+	char text[320];
+
+	snprintf(text, sizeof(text), "%s %s", object, what);
+	json_array_append_new(json_object_get(survey, list),
+			      json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "level", level,
+					"object", object, "text", text, "cure", cure));
+}
+
 static void add_problem(json_t *survey, const char *id, const char *kind, const json_t *which,
 			const char *what, const char *cure)
 {
 	const char *name = json_is_string(which) ? json_string_value(which) : "";
-	char object[160], text[320];
+	char object[160];
 
-	snprintf(object, sizeof(object), "%s%s%s", kind, *name ? " " : "", name);
-	snprintf(text, sizeof(text), "%s %s", object, what);
-	json_array_append_new(json_object_get(survey, "problems"),
-			      json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "level", "bad",
-					"object", object, "text", text, "cure", cure));
+	snprintf(object, sizeof(object), "%s%s%.120s", kind, *name ? " " : "", name);
+	add_finding(survey, "problems", id, "bad", object, what, cure);
 }
 
 /* Why a disk that can be written cannot be cut; NULL: it can. */
@@ -138,6 +146,26 @@ static void one_disk(xmlXPathContextPtr x, xmlNodePtr node, json_t *survey)
 	json_decref(target);
 }
 
+/* Address of a PCI device as lspci writes it, from <address/> in `node`; "" if it has none. */
+static void pci_address(xmlXPathContextPtr x, xmlNodePtr node, char out[32])
+{
+	static const char *const parts[] = {"source/address/@domain", "source/address/@bus",
+					    "source/address/@slot", "source/address/@function"};
+	unsigned long v[4] = {0};
+
+	out[0] = '\0';
+	for (size_t i = 0; i < 4; i++) {
+		json_auto_t *t = text_at(x, node, parts[i]);
+
+		if (json_is_string(t))
+			v[i] = strtoul(json_string_value(t), NULL, 0);
+		else if (i)
+			return;
+	}
+	snprintf(out, 32, "%04lx:%02lx:%02lx.%lx", v[0] & 0xffff, v[1] & 0xff, v[2] & 0xff,
+		 v[3] & 7);
+}
+
 static void one_nic(xmlXPathContextPtr x, xmlNodePtr node, json_t *survey)
 {
 	json_t *nic = json_object(), *mac = text_at(x, node, "mac/@address");
@@ -163,13 +191,50 @@ static void one_nic(xmlXPathContextPtr x, xmlNodePtr node, json_t *survey)
 	json_decref(type);
 }
 
+/* QEMU takes the guest's side of it along, and connects it anew: the guest sees it plugged out and
+ * in again. */
+static void one_usb(xmlXPathContextPtr x, xmlNodePtr node, json_t *survey)
+{
+	json_auto_t *vendor = text_at(x, node, "source/vendor/@id");
+	json_auto_t *product = text_at(x, node, "source/product/@id");
+	json_auto_t *bus = text_at(x, node, "source/address/@bus");
+	json_auto_t *device = text_at(x, node, "source/address/@device");
+	char object[160] = "USB device";
+
+	if (json_is_string(vendor) && json_is_string(product))
+		snprintf(object, sizeof(object), "USB device %04lx:%04lx",
+			 strtoul(json_string_value(vendor), NULL, 16) & 0xffff,
+			 strtoul(json_string_value(product), NULL, 16) & 0xffff);
+	else if (json_is_string(bus) && json_is_string(device))
+		snprintf(object, sizeof(object), "USB device %.20s on bus %.20s",
+			 json_string_value(device), json_string_value(bus));
+	add_finding(survey, "outside", "host-device", "warn", object,
+		    "of the host is given to the guest: no restart brings back what it was doing, "
+		    "and the guest sees it plugged out and in again",
+		    "detach it before a checkpoint, or see that hosts where it is restarted have "
+		    "one");
+}
+
 static void one_hostdev(xmlXPathContextPtr x, xmlNodePtr node, json_t *survey)
 {
-	json_t *type = text_at(x, node, "@type");
+	json_auto_t *type = text_at(x, node, "@type"), *which = NULL;
+	const char *kind = json_is_string(type) ? json_string_value(type) : "";
+	char what[64] = "host device", address[32];
 
-	add_problem(survey, "passthrough", "host device", type, "is given to the guest",
+	if (!strcmp(kind, "usb")) {
+		one_usb(x, node, survey);
+		return;
+	}
+	pci_address(x, node, address);
+	if (!strcmp(kind, "pci") && address[0])
+		which = json_string(address);
+	else
+		which = text_at(x, node,
+				"source/address/@uuid|source/adapter/@name|source/@wwpn|source/"
+				"block|source/char|source/interface");
+	snprintf(what, sizeof(what), "host device%s%.40s", *kind ? " " : "", kind);
+	add_problem(survey, "passthrough", what, which, "is given to the guest",
 		    "detach it: the state of real hardware cannot be captured");
-	json_decref(type);
 }
 
 static void one_filesystem(xmlXPathContextPtr x, xmlNodePtr node, json_t *survey)
@@ -292,6 +357,7 @@ static void read_domain(xmlXPathContextPtr x, xmlNodePtr root, json_t *survey)
 	json_object_set_new(survey, "nics", json_array());
 	json_object_set_new(survey, "disks", json_array());
 	json_object_set_new(survey, "problems", json_array());
+	json_object_set_new(survey, "outside", json_array());
 	for_each(x,
 		 "devices/channel[@type='unix'][target/@type='virtio'][target/@name='" VCKPT_CHANNEL
 		 "']",

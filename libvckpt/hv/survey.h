@@ -14,9 +14,9 @@
  *    channel: null | {path: null | text, state: null | text},
  *    nics: [{mac, type, source, target, model}],
  *    disks: [{target, device, type, source, format, readonly}],
- *    problems: [{id, object, text, cure}]}
+ *    problems, outside: [{id, level, object, text, cure}]}
  * with null for what the definition does not say.  `problems` is what no engine can carry into a
- * checkpoint.  *survey is a new reference.  VCKPT_EDAMAGED: not a domain definition.
+ * checkpoint, `outside` what a checkpoint can do without (docs/outside.md).  *survey is a new reference.  VCKPT_EDAMAGED: not a domain definition.
  */
 int vckpt_survey_parse(const char *xml, json_t **survey, struct vckpt_error *err);
 

@@ -1,14 +1,18 @@
 /* hv: the parts that need no libvirtd: definitions read, QEMU's answers read, QEMU found by its pid
  * file, huge pages. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "hv/capture.h"
+#include "hv/hv.h"
 #include "hv/kvm.h"
 #include "hv/survey.h"
+#include "folder.h"
 #include "unit.h"
 
 static const char good[] =
@@ -94,7 +98,20 @@ static void test_problems(void)
 		 "disk-writable", "fda"},
 		{"<disk type='vhostuser'><source type='unix' path='/s'/><target dev='vdc'/></disk>",
 		 "vhost-user", "vdc"},
-		{"<hostdev mode='subsystem' type='pci'/>", "passthrough", "pci"},
+		{"<hostdev mode='subsystem' type='pci' managed='yes'><source><address "
+		 "domain='0x0000' bus='0x3b' slot='0x02' function='0x1'/></source></hostdev>",
+		 "passthrough", "host device pci 0000:3b:02.1 is given"},
+		{"<hostdev mode='subsystem' type='pci'/>", "passthrough", "host device pci is"},
+		{"<hostdev mode='subsystem' type='mdev' model='vfio-pci'><source><address "
+		 "uuid='c2177883-f1bb-47f0-914d-32a22e3a8804'/></source></hostdev>",
+		 "passthrough", "mdev c2177883-f1bb-47f0-914d-32a22e3a8804"},
+		{"<hostdev mode='subsystem' type='scsi'><source><adapter "
+		 "name='scsi_host0'/><address "
+		 "bus='0' target='0' unit='0'/></source></hostdev>",
+		 "passthrough", "scsi scsi_host0"},
+		{"<hostdev mode='capabilities' type='storage'><source><block>/dev/sdf1</block>"
+		 "</source></hostdev>",
+		 "passthrough", "storage /dev/sdf1"},
 		{"<interface type='hostdev'><mac address='52:54:00:00:00:09'/></interface>",
 		 "passthrough", "52:54:00:00:00:09"},
 		{"<interface type='vdpa'/>", "passthrough", "interface"},
@@ -123,6 +140,75 @@ static void test_problems(void)
 		CU_ASSERT_EQUAL(err.code, VCKPT_EREFUSED);
 		CU_ASSERT_PTR_NOT_NULL(strstr(err.text, cases[i].word));
 	}
+}
+
+/* A guest with these is checkpointed; what the cut lacks is named. */
+static void test_outside(void)
+{
+	static const struct {
+		const char *source, *object;
+	} cases[] = {
+		{"<source><vendor id='0x046d'/><product id='0xC077'/><address bus='1' "
+		 "device='3'/></source>",
+		 "USB device 046d:c077"},
+		{"<source><address bus='2' device='14'/></source>", "USB device 14 on bus 2"},
+		{"", "USB device"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vckpt_error err = VCKPT_ERROR_NONE;
+		json_auto_t *s = NULL;
+		const json_t *one;
+		char xml[512];
+
+		snprintf(xml, sizeof(xml),
+			 "<domain><devices><hostdev mode='subsystem' type='usb'>%s</hostdev>"
+			 "</devices></domain>",
+			 cases[i].source);
+		CU_ASSERT_EQUAL_FATAL(vckpt_survey_parse(xml, &s, &err), 0);
+		CU_ASSERT_EQUAL(vckpt_survey_refuse(s, &err), 0);
+		CU_ASSERT_EQUAL(json_array_size(json_object_get(s, "outside")), 1);
+		one = json_array_get(json_object_get(s, "outside"), 0);
+		CU_ASSERT_STRING_EQUAL(text(one, "id"), "host-device");
+		CU_ASSERT_STRING_EQUAL(text(one, "level"), "warn");
+		CU_ASSERT_STRING_EQUAL(text(one, "object"), cases[i].object);
+	}
+}
+
+static void put_attribute(const char *folder, const char *device, const char *name,
+			  const char *value)
+{
+	char path[256];
+	FILE *to;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, device);
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/%s/%s", folder, device, name);
+	to = fopen(path, "we");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(to);
+	fprintf(to, "%s\n", value);
+	fclose(to);
+}
+
+/* A folder as the kernel's: a device, and an interface of it, which has no such attributes. */
+static void test_usb_is_here(void)
+{
+	char dir[] = "test-hv.XXXXXX";
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+	put_attribute(dir, "1-1", "idVendor", "046d");
+	put_attribute(dir, "1-1", "idProduct", "c077");
+	put_attribute(dir, "1-1", "busnum", "1");
+	put_attribute(dir, "1-1", "devnum", "14");
+	put_attribute(dir, "1-1:1.0", "bInterfaceClass", "03");
+	CU_ASSERT_TRUE(vckpt_usb_is_here(dir, "0x046d", "0xC077", "", ""));
+	CU_ASSERT_FALSE(vckpt_usb_is_here(dir, "0x046d", "0xc078", "", ""));
+	CU_ASSERT_FALSE(vckpt_usb_is_here(dir, "0x046e", "0xc077", "", ""));
+	CU_ASSERT_TRUE(vckpt_usb_is_here(dir, "", "", "1", "14"));
+	CU_ASSERT_FALSE(vckpt_usb_is_here(dir, "", "", "2", "14"));
+	CU_ASSERT_FALSE(vckpt_usb_is_here(dir, "", "", "", ""));
+	CU_ASSERT_FALSE(vckpt_usb_is_here("/nonexistent", "0x046d", "0xc077", "", ""));
+	unit_remove_folder(dir);
 }
 
 static void test_problem_count(void)
@@ -332,6 +418,8 @@ static const struct unit_test tests[] = {
 	{"survey of a definition", test_survey},
 	{"each problem is refused", test_problems},
 	{"problems are counted", test_problem_count},
+	{"what a checkpoint can do without is told", test_outside},
+	{"a USB device is here or not", test_usb_is_here},
 	{"no channel", test_no_channel},
 	{"not a definition", test_not_a_domain},
 	{"QMP replies", test_qmp_reply},

@@ -48,7 +48,7 @@ static const struct argp_option options[] = {
 	 "freeze the guests' local file systems around the cut, so that they are clean on disk", 0},
 	{"refuse", OPT_REFUSE, "KIND,...", 0,
 	 "give up, before anything is held, if the cut would not contain something of these kinds: "
-	 "network-file, outside-connection, launcher, job-hosts, address-lease; all",
+	 "network-file, outside-connection, launcher, job-hosts, address-lease, host-device; all",
 	 0},
 	{"warn", OPT_WARN, "KIND,...", 0, "only record it (default)", 0},
 	{"hooks", OPT_HOOKS, "POLICY", 0,

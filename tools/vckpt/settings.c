@@ -54,6 +54,7 @@ static const struct setting {
 	{"outside", "launcher", ORDER, AT(checkpoint.outside[VCKPT_OUTSIDE_LAUNCHER]), outside},
 	{"outside", "job-hosts", ORDER, AT(checkpoint.outside[VCKPT_OUTSIDE_RANKS]), outside},
 	{"outside", "address-lease", ORDER, AT(checkpoint.outside[VCKPT_OUTSIDE_LEASE]), outside},
+	{"outside", "host-device", ORDER, AT(checkpoint.outside[VCKPT_OUTSIDE_DEVICE]), outside},
 	{"hooks", "policy", ORDER, AT(hooks.policy), policies},
 	{"hooks", "limit", SECONDS, AT(hooks.limit_ns), NULL},
 	{"deadlines", "prepare", SECONDS, AT(deadlines.prepare_ns), NULL},

@@ -158,13 +158,18 @@ static void inquire(struct vckpt_guest *g, const struct vckpt_host_request *req,
 	struct vckpt_agent_ask ask = {
 		.epoch = g->epoch, .incarnation = g->incarnation, .peers = req->peers};
 	struct vckpt_agent_findings f;
+	json_t *findings = json_array(), *said;
 
-	if (vckpt_agent_call(&g->agent, VCKPT_AGENT_INQUIRE, &vckpt_agent_ask_type, &ask,
-			     VCKPT_AGENT_FINDINGS, &vckpt_agent_findings_type, &f, out->deadline,
-			     g->cancel, NULL) < 0)
+	json_object_set_new(out->detail, "findings", findings);
+	vckpt_guest_outside(g, findings);
+	if (g->gateless || vckpt_agent_call(&g->agent, VCKPT_AGENT_INQUIRE, &vckpt_agent_ask_type,
+					    &ask, VCKPT_AGENT_FINDINGS, &vckpt_agent_findings_type,
+					    &f, out->deadline, g->cancel, NULL) < 0)
 		return;
 	json_object_set_new(out->detail, "tcp", vckpt_detail_tcp(&f.tcp));
-	json_object_set_new(out->detail, "findings", vckpt_detail_findings(&f.findings));
+	said = vckpt_detail_findings(&f.findings);
+	json_array_extend(findings, said);
+	json_decref(said);
 	json_object_set_new(out->detail, "processes", vckpt_detail_processes(&f.processes));
 	vckpt_detail_files(out->detail, &f.files);
 	vckpt_message_free(&vckpt_agent_findings_type, &f);
@@ -219,10 +224,8 @@ static int prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			    json_integer((json_int_t)vckpt_hv_qemu(g->s->local->hv)));
 	if (g->disks)
 		json_object_set(out->detail, "disks", g->disks);
-	if (g->gateless)
-		return 0;
 	inquire(g, req, out);
-	return ask_agent(g, req->freeze, out, err);
+	return g->gateless ? 0 : ask_agent(g, req->freeze, out, err);
 }
 
 int vckpt_guest_prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,

@@ -241,6 +241,8 @@ int vckpt_guest_destroy(struct vckpt_guest *g, const struct vckpt_host_request *
 /* look.c: what needs no epoch */
 int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			     struct vckpt_outcome *out, struct vckpt_error *err);
+/* What of the domain no cut contains: findings of its survey, appended. */
+void vckpt_guest_outside(struct vckpt_guest *g, json_t *findings);
 int vckpt_guest_survey(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		       struct vckpt_outcome *out, struct vckpt_error *err);
 int vckpt_guest_status(struct vckpt_guest *g, const struct vckpt_host_request *req,

@@ -229,6 +229,17 @@ static void add_problems(json_t *findings, const json_t *survey, const struct vc
 	}
 }
 
+void vckpt_guest_outside(struct vckpt_guest *g, json_t *findings)
+{
+	vckpt_autofree char *text = NULL;
+	json_auto_t *survey = NULL;
+
+	if (vckpt_domain_survey(g->dom, &text, NULL) < 0)
+		return;
+	survey = json_loads(text, 0, NULL);
+	json_array_extend(findings, json_object_get(survey, "outside"));
+}
+
 /* True if the domain has the agent's channel. */
 static bool add_channel(json_t *findings, const json_t *survey, const struct vckpt_guest *g)
 {
@@ -309,6 +320,7 @@ int vckpt_guest_doctor(struct vckpt_guest *g, const struct vckpt_host_request *r
 	out->detail = json_pack("{ss so}", "host", g->s->local->host_name, "findings", findings);
 	survey = json_loads(text, 0, NULL);
 	add_problems(findings, survey, g);
+	json_array_extend(findings, json_object_get(survey, "outside"));
 	channel = add_channel(findings, survey, g);
 	if (st.state != VCKPT_DOMAIN_RUNNING) {
 		snprintf(state, sizeof(state),
