@@ -91,11 +91,14 @@ static void protections(const char *name, char *out, size_t n)
 	fclose(f);
 }
 
-static void told(void *arg, const char *object, size_t sites)
+/* Each slot by name and place; it is ours already. */
+static void told(void *arg, const char *object, const char *function, void **slot)
 {
 	(void)arg;
-	(void)object;
-	reports += (unsigned)sites;
+	CU_ASSERT_PTR_NOT_NULL(strstr(object, "victim-"));
+	CU_ASSERT(strcmp(function, "writev") == 0 || strcmp(function, "send") == 0);
+	CU_ASSERT_PTR_NOT_NULL(*slot);
+	reports++;
 }
 
 static void start(struct vckpt_interposer *ip)
@@ -129,6 +132,7 @@ static void one_object(const char *name, bool again)
 	/* A second look finds the same and loses nothing. */
 	CU_ASSERT_EQUAL(vckpt_interpose(&ip, NULL), 0);
 	CU_ASSERT_EQUAL(ip.through, 3);
+	CU_ASSERT_EQUAL(reports, 3);
 	CU_ASSERT_EQUAL(vckpt_interpose_undo(&ip, NULL), 0);
 	CU_ASSERT_EQUAL(ip.nsites, 0);
 	CU_ASSERT_EQUAL(led(&v), 0);

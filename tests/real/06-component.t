@@ -18,4 +18,4 @@ victim()
 victim -Wl,-z,lazy victim-lazy.so
 victim -Wl,-z,relro,-z,now victim-now.so
 "$here/../ompi/run" "$scratch/component" "$scratch" interpose ob1-small ob1-big ob1-fork ob1-begin-end ob1-spawn \
-	ob1-control ucx-small ofi-small | sed 's/^PASS /ok /; s/^FAIL /not ok /'
+	ob1-control ucx-small ofi-small load-option load-settings no-transport each-slot | sed 's/^PASS /ok /; s/^FAIL /not ok /'

@@ -261,7 +261,7 @@ int vckpt_hook_gate_install(const char *objects, uint64_t nap,
 		.imports = imports,
 		.nimports = sizeof(imports) / sizeof(imports[0]),
 		.objects = strdup(objects),
-		.report = report->object,
+		.report = report->slot,
 		.arg = report->arg,
 	};
 	if (!gate.ip.objects) {

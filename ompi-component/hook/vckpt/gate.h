@@ -11,12 +11,13 @@
 
 #include "base/error.h"
 #include "client/attach.h"
+#include "interpose.h"
 
 /* The attachment that the gate obeys: attach it before vckpt_hook_gate_install(). */
 struct vckpt_attachment *vckpt_hook_attachment(void);
 
 struct vckpt_hook_gate_report {
-	void (*object)(void *arg, const char *object, size_t sites); /* may be NULL */
+	vckpt_interpose_report *slot; /* may be NULL */
 	void *arg;
 };
 

@@ -33,15 +33,16 @@ static void show_problem(const char *topic, int rank, const struct vckpt_error *
 	opal_show_help(HELP, topic, true, host, rank, err->text);
 }
 
-static void say_object(void *arg, const char *object, size_t sites)
+static void say_slot(void *arg, const char *object, const char *function, void **slot)
 {
 	const struct hook_vckpt_params *p = arg;
 
-	opal_output_verbose(10, p->output, "hook:vckpt: %s: %zu import slots lead through the gate",
-			    object, sites);
+	opal_output_verbose(10, p->output, "hook:vckpt: %s: %s leads through the gate, slot %p",
+			    object, function, (void *)slot);
 }
 
-static int attach(int *rank, struct vckpt_error *err)
+/* *away: there are ranks on other nodes than this one. */
+static int attach(int *rank, bool *away, struct vckpt_error *err)
 {
 	const struct hook_vckpt_params *p = &vckpt_hook_params;
 	struct vckpt_hook_identity me;
@@ -49,6 +50,7 @@ static int attach(int *rank, struct vckpt_error *err)
 
 	vckpt_hook_identity_get(&me);
 	*rank = me.id.rank;
+	*away = me.id.nnodes > 1;
 	done = vckpt_hook_gate_prepare(err);
 	if (done == 0)
 		done = vckpt_attach(vckpt_hook_attachment(), &me.id, err);
@@ -71,11 +73,20 @@ static void note_threads(int level)
 		atomic_fetch_or(&vckpt_hook_attachment()->slot->flags, VCKPT_SLOT_UCX_THREADS);
 }
 
+static const struct vckpt_error *no_transport(const struct hook_vckpt_params *p,
+					      struct vckpt_error *err)
+{
+	vckpt_fail(err, VCKPT_ENOTFOUND, "none of %s is loaded, or imports no call that sends",
+		   p->transports);
+	return err;
+}
+
 static void init_bottom(int argc, char **argv, int requested, int *provided)
 {
 	struct hook_vckpt_params *p = &vckpt_hook_params;
-	const struct vckpt_hook_gate_report report = {say_object, p};
+	const struct vckpt_hook_gate_report report = {say_slot, p};
 	struct vckpt_error err = VCKPT_ERROR_NONE;
+	bool away = false;
 	int rank = -1;
 
 	(void)argc;
@@ -87,7 +98,7 @@ static void init_bottom(int argc, char **argv, int requested, int *provided)
 	vckpt_autofd int page = vckpt_page_open(&err);
 	if (page < 0 && err.code == VCKPT_ENOTFOUND)
 		return;
-	if (page < 0 || attach(&rank, &err) < 0) {
+	if (page < 0 || attach(&rank, &away, &err) < 0) {
 		show_problem("attach-failed", rank, &err);
 		return;
 	}
@@ -97,6 +108,8 @@ static void init_bottom(int argc, char **argv, int requested, int *provided)
 		return;
 	if (vckpt_hook_gate_install(p->transports, p->nap * (VCKPT_MS / 1000), &report, &err) < 0)
 		show_problem("gate-failed", rank, &err);
+	else if (away && !vckpt_hook_gate_sites())
+		show_problem("no-transport", rank, no_transport(p, &err));
 	opal_output_verbose(5, p->output, "hook:vckpt: rank %d: %zu sites under the gate", rank,
 			    vckpt_hook_gate_sites());
 }

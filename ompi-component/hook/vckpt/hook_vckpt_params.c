@@ -61,7 +61,7 @@ int vckpt_hook_register(void)
 					MCA_BASE_VAR_SCOPE_READONLY, &p->nap);
 	mca_base_component_var_register(
 		ME, "verbose",
-		"What to say: 0 problems only, 5 when attached and detached, 10 each shared object "
+		"What to say: 0 problems only, 5 when attached and detached, 10 each import slot "
 		"that was led through the gate.",
 		MCA_BASE_VAR_TYPE_INT, NULL, 0, 0, OPAL_INFO_LVL_5, MCA_BASE_VAR_SCOPE_READONLY,
 		&p->verbose);

@@ -34,7 +34,7 @@ struct walk {
 	int result;
 	struct vckpt_error *err;
 	struct vckpt_site *seen; /* the sites found in this walk */
-	size_t nseen, capacity, through, in_object;
+	size_t nseen, capacity, through;
 };
 
 static uint64_t loads_of(const struct dl_phdr_info *info, size_t size)
@@ -171,7 +171,8 @@ static int visit_slot(struct walk *w, const struct object *o, const struct vckpt
 	if (remember(w, slot, now == ours ? site->original : now) < 0 ||
 	    (now != ours && write_slot(w, o, slot, ours) < 0))
 		return -1;
-	w->in_object++;
+	if (now != ours && w->ip->report)
+		w->ip->report(w->ip->arg, o->name, im->name, slot);
 	if (!im->object)
 		w->through++;
 	return 0;
@@ -212,11 +213,8 @@ static int visit_object(struct dl_phdr_info *info, size_t size, void *arg)
 		any |= wanted(w->ip, &w->ip->imports[k], o.name);
 	if (!any || !read_object(&o, info))
 		return 0;
-	w->in_object = 0;
 	if (visit_table(w, &o, o.jump, o.njump) < 0 || visit_table(w, &o, o.data, o.ndata) < 0)
 		w->result = -1;
-	if (w->in_object && w->ip->report)
-		w->ip->report(w->ip->arg, o.name, w->in_object);
 	return 0;
 }
 

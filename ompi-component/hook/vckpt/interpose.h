@@ -25,6 +25,10 @@ struct vckpt_site {
 	void *original;
 };
 
+/* `object` imports `function` through `slot`. Called with whatever keeps others out. */
+typedef void vckpt_interpose_report(void *arg, const char *object, const char *function,
+				    void **slot);
+
 struct vckpt_interposer {
 	const struct vckpt_import *imports;
 	size_t nimports;
@@ -33,8 +37,8 @@ struct vckpt_interposer {
 	size_t nsites, capacity;
 	size_t through; /* sites of imports that have no `object` of their own */
 	uint64_t loads; /* how many objects had been loaded when we looked last */
-	/* Told of each object with changed sites; may be NULL. */
-	void (*report)(void *arg, const char *object, size_t sites);
+	/* Told of each slot when it is changed, once; may be NULL. */
+	vckpt_interpose_report *report;
 	void *arg;
 };
 
