@@ -3,9 +3,9 @@
 # tests/real/vckpt.sh; for tests/real/16-cases.t, tests/mpi/campaign and judges.sh.
 # shellcheck disable=SC2154 # what lib.sh sets
 
-# More of mpirun's options for all cases, and the cluster they run in: guests that were restored as those of one
-# cluster are no other's.
-case_mca='' case_cluster=cases
+# More of mpirun's options for all cases, the capture engine (vckpt's choice), and the cluster they run in: guests that
+# were restored as those of one cluster are no other's.
+case_mca='' case_engine='' case_cluster=cases
 
 # cases_up [MEMORY]: lab and cluster.  $case_mpi becomes the guests' first number of Open MPI.
 cases_up()
@@ -67,7 +67,8 @@ case_clear()
 case_checkpoint()
 {
 	local quiet
-	if ! record=$(vckpt checkpoint "$case_cluster" --gate "$1" --drain prefer --json 2>"$TEST_DIR/vckpt.log"); then
+	if ! record=$(vckpt checkpoint "$case_cluster" --gate "$1" ${case_engine:+--engine "$case_engine"} --drain prefer \
+		--json 2>"$TEST_DIR/vckpt.log"); then
 		why="checkpoint: $(tail -n 2 "$TEST_DIR/vckpt.log")"
 		return 1
 	fi

@@ -103,6 +103,36 @@ static void computing(void)
 	under_way(4, 256 << 10, 2);
 }
 
+/* Half of the ranks compute for most of a minute, and meanwhile take nothing from their sockets,
+ * which fill: what does not fit waits in the kernel of the others. */
+static void computing_long(void)
+{
+	enum { MESSAGES = 512, EAGER = 16 << 10 };
+	unsigned char *data = room(MESSAGES * EAGER);
+	MPI_Request q[MESSAGES];
+
+	meet(me.peer, MPI_COMM_WORLD);
+	do {
+		int computes = (me.rank < me.peer) == (int)(me.rounds % 2);
+
+		for (int i = 0; i < MESSAGES && !computes; i++) {
+			fill(data + i * EAGER, EAGER, key(me.rounds, me.rank, me.peer, i));
+			MPI_Isend(data + i * EAGER, EAGER, MPI_BYTE, me.peer, i, MPI_COMM_WORLD,
+				  &q[i]);
+		}
+		if (computes)
+			compute(45);
+		for (int i = 0; i < MESSAGES && computes; i++)
+			MPI_Irecv(data + i * EAGER, EAGER, MPI_BYTE, me.peer, i, MPI_COMM_WORLD,
+				  &q[i]);
+		MPI_Waitall(MESSAGES, q, MPI_STATUSES_IGNORE);
+		for (int i = 0; i < MESSAGES && computes; i++)
+			check(data + i * EAGER, EAGER, key(me.rounds, me.peer, me.rank, i),
+			      "kept waiting");
+	} while (go_on(MPI_COMM_WORLD));
+	free(data);
+}
+
 /* MB in all, of all ranks together, in messages of a sixteenth of a rank's share. */
 static void inflight(void)
 {
@@ -241,6 +271,7 @@ static void once(void)
 const struct mpi_case long_cases[] = {
 	{"blocked", blocked, MPI_THREAD_SINGLE},
 	{"compute", computing, MPI_THREAD_SINGLE},
+	{"compute-long", computing_long, MPI_THREAD_SINGLE},
 	{"inflight", inflight, MPI_THREAD_SINGLE},
 	{"huge", huge, MPI_THREAD_SINGLE},
 	{"threads", threads, MPI_THREAD_MULTIPLE},
