@@ -31,6 +31,7 @@ struct options {
 	int ballast;      /* MiB of further memory per rank, kept changing */
 	int ballast_step; /* KiB of it rewritten in each step */
 	int traffic;      /* KiB sent around the ring of ranks in each step, besides the halo */
+	int pause;        /* ms without any work after each step */
 	const char *beat; /* rank 0 writes a byte to this file after each step; NULL: nowhere */
 };
 
@@ -311,6 +312,7 @@ static const char usage_text[] =
 	"                     checked at the end (default 0)\n"
 	"  --ballast-step KB  how much of it is rewritten in each step (default 64)\n"
 	"  --traffic KB       further data sent around the ring of ranks in each step (default 0)\n"
+	"  --pause MS         sleep after each step, to leave the processor to others (default 0)\n"
 	"  --beat FILE        rank 0 writes one byte to FILE after each step, a serial line say,\n"
 	"                     so that others see by their own clock when the job moves\n"
 	"  --help             this text\n\n"
@@ -333,10 +335,11 @@ static double number(const char *text, double lowest, double highest)
 
 static void read_options(int argc, char **argv, int rank, struct options *o)
 {
-	static const struct option known[] = {
-		{"grid", 1, 0, 'g'},    {"steps", 1, 0, 's'},        {"report", 1, 0, 'r'},
-		{"ballast", 1, 0, 'b'}, {"ballast-step", 1, 0, 'B'}, {"beat", 1, 0, 't'},
-		{"traffic", 1, 0, 'T'}, {"help", 0, 0, 'h'},         {0, 0, 0, 0}};
+	static const struct option known[] = {{"grid", 1, 0, 'g'},         {"steps", 1, 0, 's'},
+					      {"report", 1, 0, 'r'},       {"ballast", 1, 0, 'b'},
+					      {"ballast-step", 1, 0, 'B'}, {"beat", 1, 0, 't'},
+					      {"traffic", 1, 0, 'T'},      {"pause", 1, 0, 'p'},
+					      {"help", 0, 0, 'h'},         {0, 0, 0, 0}};
 	double v = 0;
 	int c;
 
@@ -356,7 +359,7 @@ static void read_options(int argc, char **argv, int rank, struct options *o)
 			continue;
 		}
 		v = number(optarg, c == 'g' ? 1 : 0, c == 'g' ? 32768 : 1e9);
-		if (v < 0 || ((c == 'b' || c == 'T') && v > 1e6))
+		if (v < 0 || ((c == 'b' || c == 'T' || c == 'p') && v > 1e6))
 			give_up(rank, "an option has a value that is no number or out of range");
 		if (c == 'g')
 			o->grid = (int)v;
@@ -368,6 +371,8 @@ static void read_options(int argc, char **argv, int rank, struct options *o)
 			o->ballast = (int)v;
 		else if (c == 'T')
 			o->traffic = (int)v;
+		else if (c == 'p')
+			o->pause = (int)v;
 		else
 			o->ballast_step = (int)v;
 	}
@@ -408,6 +413,15 @@ static int beat_open(const struct options *o, int rank)
 	return fd;
 }
 
+/* A sleep that a signal may cut short: whoever asks this rank to end is heard at once. */
+static void rest(int ms)
+{
+	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	if (ms > 0)
+		nanosleep(&t, NULL);
+}
+
 /* Returns after how many steps it ended. */
 static int solve(struct plate *p, struct ballast *b, const struct options *o)
 {
@@ -443,6 +457,7 @@ static int solve(struct plate *p, struct ballast *b, const struct options *o)
 			fflush(stdout);
 			longest = 0;
 		}
+		rest(o->pause);
 	}
 	if (beat >= 0)
 		close(beat);

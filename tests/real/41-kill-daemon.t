@@ -4,6 +4,7 @@
 # shellcheck source=tests/real/vckpt.sh
 . "$(dirname "$0")/vckpt.sh"
 
+heat_pause=100
 heat_start 2
 for phase in prepare quiet stop "device state" run release progress commit; do
 	vckpt_stopped "$phase" checkpoint heat || continue

@@ -5,6 +5,7 @@
 # shellcheck source=tests/real/vckpt.sh
 . "$(dirname "$0")/vckpt.sh"
 
+heat_pause=100
 heat_start 2
 expect_ok "a first checkpoint" vckpt checkpoint heat
 

@@ -46,6 +46,7 @@ ends()
 	echo $((size / 2)) $((size - 1))
 }
 
+heat_pause=100
 heat_start 2
 expect_ok "first checkpoint" vckpt checkpoint heat
 heat_moves "the job goes on" 40

@@ -4,6 +4,7 @@
 # shellcheck source=tests/real/vckpt.sh
 . "$(dirname "$0")/vckpt.sh"
 
+heat_pause=100
 heat_start 2
 small=$LAB_DIR/small
 mkdir -p "$small"

@@ -3,6 +3,7 @@
 # shellcheck source=tests/real/vckpt.sh
 . "$(dirname "$0")/vckpt.sh"
 
+heat_pause=100
 heat_start 2
 for phase in prepare stream; do
 	vckpt_stopped "$phase" checkpoint heat || continue

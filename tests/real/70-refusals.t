@@ -6,6 +6,7 @@
 # shellcheck source=tests/refused.sh
 . "$(dirname "$0")/../refused.sh"
 
+heat_pause=100
 heat_start 2
 refused "a cluster that is not there" 3 nosuch checkpoint nosuch
 refused "a domain that is not there" 3 nosuch adopt other nosuch

@@ -19,9 +19,18 @@ vckpt()
 }
 
 # The job of these tests. It goes on until heat_ends asks it to stop: how much it does meanwhile is the machine's.
+# With heat_pause=MS all ranks sleep so long after each step: for tests that need a job that goes on, not one that
+# computes, and leaves the processors to them.
+heat_pause=
 heat_args()
 {
-	echo "--grid 256 --steps 100000000 --report 40"
+	echo "--grid 256 --steps 100000000 ${heat_pause:+--pause $heat_pause }--report $(heat_steps 40)"
+}
+
+# heat_steps N: so many, or fewer if the job sleeps: ranks that are held cannot do two.
+heat_steps()
+{
+	echo $(($1 / (${heat_pause:+15 + }1)))
 }
 
 # heat_start [N_GUESTS]: lab, cluster "heat" of n1..nN, and the job with two ranks in each guest.
@@ -35,7 +44,7 @@ heat_start()
 		hosts+=${hosts:+,}n$i:2
 	done
 	job_start "--host $hosts heat2d $(heat_args)"
-	job_wait_step 80 || give_up "the job does not start: $(job_output)"
+	job_wait_step "$(heat_steps 80)" || give_up "the job does not start: $(job_output)"
 }
 
 # heat_ends NAME: the job goes on, comes to its end when asked to, and gives the answer that an uninterrupted job of
@@ -43,7 +52,7 @@ heat_start()
 heat_ends()
 {
 	local steps
-	job_wait_step $(($(job_progress) + 40)) 60 && "$lab" run n1 'killall -USR1 heat2d' && wait_until 60 job_ended
+	job_wait_step $(($(job_progress) + $(heat_steps 40))) 60 && "$lab" run n1 'killall -USR1 heat2d' && wait_until 60 job_ended
 	if [ "$(job_status)" = "ended 0" ]; then
 		steps=$(job_output | sed -n 's/^\([0-9]*\) steps$/\1/p')
 		expect_eq "$1 after $steps steps" "$(job_answer)" "$(reference_answer 1 "--grid 256 --steps $steps")"
@@ -89,7 +98,7 @@ heat_moves()
 {
 	local now
 	now=$(job_progress)
-	expect_ok "$1" job_wait_step $((now + ${2:-80})) 60
+	expect_ok "$1" job_wait_step $((now + $(heat_steps "${2:-80}"))) 60
 }
 
 # kill_guest N...: QEMU gets SIGKILL, as a host's failure would.
