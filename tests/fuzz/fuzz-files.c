@@ -3,6 +3,7 @@
  * first byte picks which.  A sealed file is also tried with a checksum that fits, so that what lies
  * behind it is reached.
  */
+#include <errno.h>
 #include <limits.h>
 #include <sanitizer/lsan_interface.h>
 #include <stdint.h>
@@ -18,6 +19,7 @@
 #include "host/local/tokens.h"
 #include "store/catalogue.h"
 #include "store/history.h"
+#include "store/keys.h"
 #include "store/layer.h"
 #include "store/lease.h"
 #include "store/seal.h"
@@ -26,6 +28,10 @@
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Recorded: whatever of it is read with the recorded key opens. */
+#define SEALED "tests/data/sealed"
+#define HEAT   "store/clusters/heat run"
 
 /* One input is one call of each reader: what they need is made once. */
 static struct {
@@ -42,6 +48,46 @@ static void remove_all(void)
 		fputs("cannot clean up\n", stderr);
 }
 
+static void put(const char *name, const void *data, size_t len)
+{
+	char path[PATH_MAX + 64];
+	FILE *to;
+
+	snprintf(path, sizeof(path), "%s/%s", f.dir, name);
+	to = fopen(path, "we");
+	if (!to)
+		abort();
+	fwrite(data, 1, len, to);
+	fclose(to);
+}
+
+static void fail(const struct vckpt_error *err)
+{
+	fprintf(stderr, "%s\n", err->text);
+	abort();
+}
+
+static void copy(const char *from, const char *name)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	char *data;
+	size_t len;
+
+	if (vckpt_read_file(from, 4096, &data, &len, &err) < 0)
+		fail(&err);
+	put(name, data, len);
+	free(data);
+}
+
+static void make_folder(const char *name)
+{
+	char path[PATH_MAX + 64];
+
+	snprintf(path, sizeof(path), "%s/%s", f.dir, name);
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		abort();
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	const char *tmp = getenv("TMPDIR");
@@ -54,34 +100,28 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	if (!mkdtemp(f.dir))
 		abort();
 	atexit(remove_all);
+	umask(077); /* keys are read from files of their owner's only */
+	make_folder("keys");
+	copy(SEALED "/keys/heat.key", "keys/heat.key");
+	snprintf(path, sizeof(path), "%s/keys", f.dir);
+	setenv("CREDENTIALS_DIRECTORY", path, 1);
 	snprintf(path, sizeof(path), "%s/store", f.dir);
-	if (vckpt_store_init(path, &err) < 0 || !(f.store = vckpt_store_open(path, &err)) ||
-	    vckpt_store_write_definition(f.store, "heat", "{}", 2, &err) < 0) {
-		fprintf(stderr, "%s\n", err.text);
-		abort();
-	}
-	snprintf(path, sizeof(path), "%s/store/clusters/heat/history", f.dir);
-	mkdir(path, 0700);
-	snprintf(path, sizeof(path), "%s/tokens", f.dir);
-	mkdir(path, 0700);
-	snprintf(path, sizeof(path), "%s/other", f.dir);
-	mkdir(path, 0700);
+	if (vckpt_store_init(path, &err) < 0)
+		fail(&err);
+	/* What is recorded was sealed for this store, by its number. */
+	copy(SEALED "/store/vckpt-store", "store/vckpt-store");
+	if (!(f.store = vckpt_store_open(path, &err)) ||
+	    vckpt_store_write_definition(f.store, "heat", "{}", 2, &err) < 0 ||
+	    vckpt_store_write_definition(f.store, "heat run", "{}", 2, &err) < 0)
+		fail(&err);
+	make_folder(HEAT "/data");
+	make_folder(HEAT "/data/000001");
+	make_folder("store/clusters/heat/history");
+	make_folder("tokens");
+	make_folder("other");
 	snprintf(path, sizeof(path), "%s/vckpt.conf", f.dir);
 	setenv("VCKPT_CONFIG", path, 1);
 	return 0;
-}
-
-static void put(const char *name, const void *data, size_t len)
-{
-	char path[PATH_MAX + 64];
-	FILE *to;
-
-	snprintf(path, sizeof(path), "%s/%s", f.dir, name);
-	to = fopen(path, "we");
-	if (!to)
-		abort();
-	fwrite(data, 1, len, to);
-	fclose(to);
 }
 
 static void read_store(void)
@@ -164,6 +204,39 @@ static void read_settings(void)
 	__lsan_enable();
 }
 
+static void read_cluster_key(void)
+{
+	struct vckpt_cluster_key key;
+
+	vckpt_cluster_key_get(f.store, "heat run", &key, NULL);
+}
+
+static void read_data_key(void)
+{
+	struct vckpt_data_key *key;
+
+	if (vckpt_data_key_load(f.store, "heat run", 1, "n1", &key, NULL) == 0)
+		vckpt_data_key_free(key);
+}
+
+static void read_key_file(void)
+{
+	char path[PATH_MAX + 16], text[VCKPT_KEY_TEXT];
+	struct vckpt_key key;
+	char *line;
+	size_t len;
+
+	snprintf(path, sizeof(path), "%s/key", f.dir);
+	if (vckpt_key_file_read(path, &key, NULL) < 0)
+		return;
+	/* a key has one form */
+	vckpt_key_text(&key, text);
+	if (vckpt_read_file(path, 4096, &line, &len, NULL) < 0 || len != 12 + sizeof(text) ||
+	    memcmp(line + 12, text, sizeof(text) - 1) != 0)
+		abort();
+	free(line);
+}
+
 static const struct kind {
 	const char *file, *seal; /* NULL: it is not sealed */
 	void (*read)(void);
@@ -177,6 +250,9 @@ static const struct kind {
 	{"tokens/heat", NULL, read_token},
 	{"layer", NULL, read_layer},
 	{"vckpt.conf", NULL, read_settings},
+	{HEAT "/key.json", "key", read_cluster_key},
+	{HEAT "/data/000001/n1.key", "data-key", read_data_key},
+	{"key", NULL, read_key_file},
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
