@@ -69,11 +69,8 @@ static void for_each(xmlXPathContextPtr x, const char *path,
 }
 
 static void add_finding(json_t *survey, const char *list, const char *id, const char *level,
-			const char *object, const char *what, const char *cure)
+			const char *object, const char *text, const char *cure)
 {
-	char text[320];
-
-	snprintf(text, sizeof(text), "%s %s", object, what);
 	json_array_append_new(json_object_get(survey, list),
 			      json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "level", level,
 					"object", object, "text", text, "cure", cure));
@@ -83,10 +80,11 @@ static void add_problem(json_t *survey, const char *id, const char *kind, const 
 			const char *what, const char *cure)
 {
 	const char *name = json_is_string(which) ? json_string_value(which) : "";
-	char object[160];
+	char object[160], text[320];
 
 	snprintf(object, sizeof(object), "%s%s%.120s", kind, *name ? " " : "", name);
-	add_finding(survey, "problems", id, "bad", object, what, cure);
+	snprintf(text, sizeof(text), "%s %s", object, what);
+	add_finding(survey, "problems", id, "bad", object, text, cure);
 }
 
 /* Why a disk that can be written cannot be cut; NULL: it can. */
@@ -209,8 +207,8 @@ static void one_usb(xmlXPathContextPtr x, xmlNodePtr node, json_t *survey)
 		snprintf(object, sizeof(object), "USB device %.20s on bus %.20s",
 			 json_string_value(device), json_string_value(bus));
 	add_finding(survey, "outside", "host-device", "warn", object,
-		    "of the host is given to the guest: no restart brings back what it was doing, "
-		    "and the guest sees it plugged out and in again",
+		    "the host's, given to the guest: no restart brings back what it was doing, and "
+		    "the guest sees it plugged out and in again",
 		    "detach it before a checkpoint, or see that hosts where it is restarted have "
 		    "one");
 }
