@@ -155,8 +155,8 @@ image_ready()
 		give_up "the guest image does not build"
 }
 
-# lab_start N_GUESTS [HOSTS [define's options]]: guests n1..nN running, spread over the hosts.
-lab_start()
+# lab_defined N_GUESTS [HOSTS [define's options]]: guests n1..nN, spread over the hosts, shut off.
+lab_defined()
 {
 	local n=$1 hosts=${2:-1} i
 	shift $(($# > 1 ? 2 : 1))
@@ -168,6 +168,12 @@ lab_start()
 		"$lab" define "h$(((i - 1) % hosts + 1))" "n$i" "$i" "$@" || give_up "n$i undefined"
 		guests+=("n$i")
 	done
+}
+
+# lab_start, as lab_defined: and running.
+lab_start()
+{
+	lab_defined "$@"
 	"$lab" boot "${guests[@]}" || give_up "the guests do not boot"
 }
 
