@@ -25,7 +25,7 @@ static double start, seconds, reported;
 static volatile sig_atomic_t told_to_end;
 
 static const struct mpi_case *const tables[] = {p2p_cases, long_cases, coll_cases, comm_cases,
-						rma_cases, io_cases,   mpi4_cases};
+						rma_cases, io_cases,   mpi4_cases, other_cases};
 
 void must(int good, const char *format, ...)
 {

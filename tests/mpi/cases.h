@@ -56,7 +56,7 @@ void idle(double seconds);
 void meet(int other, MPI_Comm comm);
 
 extern const struct mpi_case p2p_cases[], long_cases[], coll_cases[], comm_cases[], rma_cases[],
-	io_cases[], mpi4_cases[];
+	io_cases[], mpi4_cases[], other_cases[];
 
 /* What a spawned process does (comm.c). */
 void spawned(MPI_Comm parent);

@@ -89,11 +89,11 @@ case_moves()
 }
 
 # case_run NAME GATE CHECKPOINTS: so many checkpoints, both QEMUs killed after half of them and restarted, then the
-# rest and the end.  True if all came right; else $why says what did not.
+# rest and the end.  True if all came right; else $why says what did not.  $remark: what the case has to say besides.
 case_run()
 {
 	local name=$1 gate=$2 n=$3 i
-	taken=0 loud=0 quiet_worst=0 rounds=- why='' restarted=no
+	taken=0 loud=0 quiet_worst=0 rounds=- remark='' why='' restarted=no
 	case_start "$name" || { why="it does not start: $(job_output | tail -n 3)"; return 1; }
 	for ((i = 1; i <= n; i++)); do
 		case_checkpoint "$gate" || return
@@ -108,6 +108,7 @@ case_run()
 	[ "$name" = init-finalize ] || ! job_ended || { why="it ended by itself: $(job_output | tail -n 3)"; return 1; }
 	case_stop
 	wait_until 90 job_ended || { why="it does not end: $(job_output | tail -n 1)"; return 1; }
+	remark=$(job_output | sed -n 's/^datagrams //p')
 	rounds=$(job_output | sed -n 's/^case .*: \([0-9]*\) rounds, right.*$/\1/p')
 	[ "$(job_status)" = "ended 0" ] && [ -n "$rounds" ] && guests_free && return
 	why="$(job_status): $(job_output | grep -v '^step' | tail -n 3)"
