@@ -92,8 +92,18 @@ static void close_link(struct vckpt_link *l)
 	l->host = NULL;
 }
 
+/* Launchers take their time to end: all at once. */
+static void leave_link(struct vckpt_link *l)
+{
+	drop_event(&l->event);
+	if (l->host && l->host->ops->leave)
+		l->host->ops->leave(l->host);
+}
+
 void vckpt_coordinator_close(struct vckpt_coordinator *c)
 {
+	for (uint32_t i = 0; i < c->n_links; i++)
+		leave_link(&c->links[i]);
 	for (uint32_t i = 0; i < c->n_links; i++)
 		close_link(&c->links[i]);
 	free(c->links);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "unit.h"
+#include "folder.h"
 #include "serve-kit.h"
 #include "base/clock.h"
 #include "host/remote/remote.h"
@@ -82,6 +83,49 @@ static void test_launcher_fails(void)
 		CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "host n17"));
 	}
 	CU_ASSERT_EQUAL(waitpid(-1, NULL, WNOHANG), -1);
+}
+
+/* Launchers that wait for each other once their stream has ended: one after the other they would
+ * not end by themselves. */
+static void test_leave(void)
+{
+	static const char script[] = "cat $1/welcome; cat >/dev/null; : >$1/$2.ended; "
+				     "until [ -e $1/$3.ended ]; do sleep 0.02; done; : >$1/$2.done";
+	struct vckpt_host_welcome w = {.version = VCKPT_HOST_HIGHEST, .host = "n17"};
+	struct vckpt_buf b = VCKPT_BUF_EMPTY;
+	char dir[64], path[80];
+	struct vckpt_host *h[2];
+	FILE *f;
+
+	snprintf(dir, sizeof(dir), "%s/vckpt-test-XXXXXX",
+		 getenv("TMPDIR") && strlen(getenv("TMPDIR")) < 30 ? getenv("TMPDIR") : P_tmpdir);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+	CU_ASSERT_EQUAL(vckpt_frame_put(&b, VCKPT_HOST_WELCOME, VCKPT_HOST_LOWEST, 0,
+					&vckpt_host_welcome_type, &w, NULL),
+			0);
+	snprintf(path, sizeof(path), "%s/welcome", dir);
+	f = fopen(path, "w");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	CU_ASSERT_EQUAL(fwrite(b.data, 1, b.len, f), b.len);
+	fclose(f);
+	vckpt_buf_free(&b);
+	for (int i = 0; i < 2; i++) {
+		char *argv[] = {"sh", "-c",          (char *)script, "sh",
+				dir,  i ? "b" : "a", i ? "a" : "b",  NULL};
+
+		CU_ASSERT_EQUAL_FATAL(vckpt_remote_launch(argv, "n17", "me", &h[i], NULL), 0);
+		CU_ASSERT_EQUAL(vckpt_remote_wait(h[i], 10 * VCKPT_S, NULL), 0);
+	}
+	for (int i = 0; i < 2; i++)
+		h[i]->ops->leave(h[i]);
+	for (int i = 0; i < 2; i++)
+		h[i]->ops->close(h[i]);
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%s.done", dir, i ? "b" : "a");
+		CU_ASSERT_EQUAL(access(path, F_OK), 0);
+	}
+	CU_ASSERT_EQUAL(waitpid(-1, NULL, WNOHANG), -1);
+	unit_remove_folder(dir);
 }
 
 /* A raw peer of the server or of a remote host: one frame of the stream. */
@@ -228,6 +272,7 @@ static void test_silence(void)
 static const struct unit_test tests[] = {
 	{"launcher: its command", test_command},
 	{"launcher: what it says when it fails", test_launcher_fails},
+	{"launchers end side by side", test_leave},
 	{"versions: an older coordinator", test_older_coordinator},
 	{"versions: an older vckptd", test_older_vckptd},
 	{"silence: a coordinator that was heard before", test_silence},

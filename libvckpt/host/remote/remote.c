@@ -27,6 +27,7 @@ struct remote {
 	struct vckpt_host host;
 	int in, out, poll; /* `out` may be `in`; poll: an epoll of both */
 	pid_t child;       /* 0: none */
+	bool told;         /* ... which was told to end */
 	int complaints;    /* the child's stderr, -1 */
 	char said[320];    /* the last of it */
 	unsigned version;  /* 0: no WELCOME yet */
@@ -362,20 +363,35 @@ static bool reap(pid_t pid, uint64_t patience)
 	return waitpid(pid, NULL, WNOHANG) != 0;
 }
 
-static void close_remote(struct vckpt_host *h)
+static void leave_remote(struct vckpt_host *h)
 {
 	struct remote *r = remote_of(h);
 	int saved = errno;
 
 	if (r->out >= 0 && r->out != r->in)
 		close(r->out);
+	r->out = -1;
 	vckpt_close_fd(&r->in);
 	vckpt_close_fd(&r->poll);
 	vckpt_close_fd(&r->pulse);
 	vckpt_close_fd(&r->complaints);
 	/* One that does not answer is not waited for: what it passes on arrives nowhere. */
-	if (r->child && !reap(r->child, r->version && !r->ended ? END_PATIENCE : 0)) {
+	if (r->child && !(r->version && !r->ended) && !r->told) {
 		kill(r->child, SIGTERM);
+		r->told = true;
+	}
+	errno = saved;
+}
+
+static void close_remote(struct vckpt_host *h)
+{
+	struct remote *r = remote_of(h);
+	int saved = errno;
+
+	leave_remote(h);
+	if (r->child && (r->told || !reap(r->child, END_PATIENCE))) {
+		if (!r->told)
+			kill(r->child, SIGTERM);
 		if (!reap(r->child, KILL_PATIENCE)) {
 			kill(r->child, SIGKILL);
 			waitpid(r->child, NULL, 0);
@@ -391,6 +407,7 @@ static void close_remote(struct vckpt_host *h)
 static const struct vckpt_host_ops remote_ops = {
 	.size = sizeof(remote_ops),
 	.make = "remote",
+	.leave = leave_remote,
 	.submit = submit,
 	.fd = ready_fd,
 	.dispatch = dispatch,
