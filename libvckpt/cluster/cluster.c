@@ -46,6 +46,14 @@ static int epoch_options(struct vckpt_coordinator *c, const struct vckpt_checkpo
 	o->limit = opt->limit;
 	o->parent = opt->parent;
 	o->drain = opt->drain;
+	o->suspend = opt->suspend;
+	if (o->suspend && o->engine[0] && strcmp(o->engine, "stop-copy") != 0)
+		return vckpt_fail(err, VCKPT_EUSAGE,
+				  "guests that are suspended are captured by the engine stop-copy, "
+				  "not %s",
+				  o->engine);
+	if (o->suspend)
+		strcpy(o->engine, "stop-copy");
 	o->freeze_fs = opt->freeze_fs != VCKPT_FREEZE_NO;
 	if (o->freeze_fs && (o->drain == VCKPT_DRAIN_NONE || strcmp(o->gate, "none") == 0))
 		return vckpt_fail(err, VCKPT_EUSAGE,
@@ -62,7 +70,8 @@ static int epoch_options(struct vckpt_coordinator *c, const struct vckpt_checkpo
 		return vckpt_fail_errno(err, "no random numbers");
 	o->token |= 1; /* 0 is no token */
 	if (vckpt_session_incarnation(c, &o->incarnation, err) < 0 ||
-	    vckpt_store_begin_epoch(c->lease, &o->epoch, err) < 0)
+	    vckpt_store_begin_epoch(c->lease, &o->epoch, err) < 0 ||
+	    (o->suspend && vckpt_catalogue_ticket(c->lease, o->epoch, err) < 0))
 		return -1;
 	vckpt_session_attempt(c, o->epoch, o->attempt);
 	return 0;
@@ -82,10 +91,12 @@ static int run(struct vckpt_hooks *hooks, struct vckpt_epoch_machine *e, struct 
 		e->m.failed = true;
 		e->m.error = *err;
 	}
+	hooks->no_guests = e->committed && e->opt.suspend;
 	vckpt_hooks_after(hooks, "post-checkpoint",
-			  e->committed ? "committed"
-			  : begun      ? "failed"
-				       : "refused");
+			  hooks->no_guests ? "suspended"
+			  : e->committed   ? "committed"
+			  : begun          ? "failed"
+					   : "refused");
 	return rc;
 }
 
@@ -101,6 +112,7 @@ int vckpt_cluster_checkpoint(const struct vckpt_cluster_ctx *ctx,
 	struct commit k = {.c = &s.c, .e = &e, .began_wall = vckpt_wallclock()};
 	struct vckpt_hooks hooks = {.s = &s};
 	struct vckpt_error own = VCKPT_ERROR_NONE;
+	const char *deed;
 	int rc;
 
 	if (!err)
@@ -110,7 +122,8 @@ int vckpt_cluster_checkpoint(const struct vckpt_cluster_ctx *ctx,
 		opt = &defaults;
 	k.why = opt->why;
 	hooks.opt = &opt->hooks;
-	if (vckpt_session_begin(&s, ctx, "checkpoint", VCKPT_WITH_LEASE | VCKPT_ALL_HOSTS, err) < 0)
+	deed = opt->suspend ? "suspend" : "checkpoint";
+	if (vckpt_session_begin(&s, ctx, deed, VCKPT_WITH_LEASE | VCKPT_ALL_HOSTS, err) < 0)
 		return -1;
 	/* All hosts have taken up this session, so no writer of an older attempt is at it any more.
 	 */
@@ -130,7 +143,7 @@ int vckpt_cluster_checkpoint(const struct vckpt_cluster_ctx *ctx,
 	result->epoch = o.epoch;
 	result->incarnation = o.incarnation;
 	result->record = vckpt_record_of_epoch(&s.c, &e, opt->why, k.began_wall);
-	vckpt_record_deed(&s.c, "checkpoint", result->record);
+	vckpt_record_deed(&s.c, deed, result->record);
 	vckpt_epoch_machine_clear(&e);
 	return rc;
 }

@@ -113,6 +113,10 @@ struct vckpt_checkpoint_options {
 	 */
 	enum vckpt_outside_policy outside[VCKPT_OUTSIDE_KINDS];
 	const char *why; /* for the record, may be NULL */
+	/* The guests stand still from the cut on.  When the epoch is committed they are destroyed,
+	 * if it fails they run on; whoever dies meanwhile, each host finds out by the store which
+	 * of the two it is.  The engine is stop-copy. */
+	bool suspend;
 };
 
 /*
@@ -120,11 +124,12 @@ struct vckpt_checkpoint_options {
  *   "cluster", "epoch", "incarnation", "parent", "state": "committed" | "failed", "error" (failed),
  *   "why", "who", "began" (ns since 1970), "engine" (name, or {guest: name} if they differ),
  * "codec", "level", "gate" (same shape), "drain": "prefer" | "require" | "none", "quiet": bool,
- * "token", "total_ms", "stall_ms" (first stop to last run, see docs/protocol.md), "stall_by":
- * "qemu" | "coordinator", "phases": [{"phase", "begin_ns", "end_ns"}]         since the epoch's
- * start "phases_ms": {"prepare", "quiet", "stop", "device state", "run", "release", "stream",
- * "commit"} "loud": [{"guest", "pid", "rank", "peer", "bytes", "what"}] "guests": [{"guest",
- * "domain", "host", "engine", "paused_ms", "steps": as "phases", its own part of each, "prepare":
+ * "token", "suspend": true (if it is one), "total_ms", "stall_ms" (first stop to last run, see
+ * docs/protocol.md), "stall_by": "qemu" | "coordinator", "phases": [{"phase", "begin_ns",
+ * "end_ns"}]         since the epoch's start "phases_ms": {"prepare", "quiet", "stop", "device
+ * state", "run", "release", "stream", "commit"} "loud": [{"guest", "pid", "rank", "peer", "bytes",
+ * "what"}] "guests": [{"guest", "domain", "host", "engine", "paused_ms", "steps": as "phases", its
+ * own part of each, "prepare":
  * {...}, "hold": {...}, "release": {...}, "receipt": {...}}]     the hosts' own details; tcp
  * counters in "prepare" and "release", "outside": [{"guest", "id", "level", "object", "text",
  * "cure"}]: what the cut does not contain, "notes":
@@ -172,6 +177,9 @@ int vckpt_cluster_watch(const struct vckpt_cluster_ctx *ctx, const struct vckpt_
  */
 struct vckpt_restart_options {
 	bool destroy; /* guests that still run are destroyed first */
+	/* Only if the newest epoch is a suspension and the cluster was not restarted since
+	 * (VCKPT_EREFUSED); no epoch may be named. */
+	bool resume;
 	/* Files on servers that processes only append to are cut back to their length at the cut,
 	 * what is cut away is saved beside them: see docs/outside.md. */
 	bool rewind_appends;
@@ -286,13 +294,15 @@ int vckpt_cluster_kill(const struct vckpt_cluster_ctx *ctx, json_t **report,
 /* Works beside a checkpoint of somebody else; takes no lease.  A host that cannot be reached is in
  * the answer, not a failure: {"cluster", "incarnation", "epoch" (newest committed, 0 none), "busy":
  * {"who", "host", "pid", "purpose", "since" (ns since 1970)} | null, "guests": [{"guest", "domain",
- * "host", "state": "running" | ... | "unknown", "error"?, "detail": {...}}]} */
+ * "host", "state": "running" | ... | "unknown", "error"?, "detail": {...}}], "suspended": bool (its
+ * newest epoch is a suspension, and it was not restarted since)} */
 int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
 			 struct vckpt_error *err);
 
 /* The hosts of the cluster and `n` more: {"cluster", "hosts": [{"host", "state": "up" | "silent",
  * "error"?, "guests": [names that the definition has there], "detail"? (docs/host-protocol.md,
- * HOST)}]}.  Takes no lease; a host that does not answer is in the answer, not a failure. */
+ * HOST)}], "suspended": as of status}.  Takes no lease; a host that does not answer is in the
+ * answer, not a failure. */
 int vckpt_cluster_hosts(const struct vckpt_cluster_ctx *ctx, const char *const *more, size_t n,
 			json_t **hosts, struct vckpt_error *err);
 

@@ -224,6 +224,7 @@ static void epoch_request(const struct vckpt_machine *m, const struct vckpt_acti
 		req->level = o->level;
 		req->limit = o->limit;
 		req->freeze = o->freeze_fs;
+		req->suspend = o->suspend;
 	} else if (a->op == VCKPT_OP_HOLD) {
 		memcpy(req->gate, e->gate, sizeof(req->gate));
 		req->token = o->token;

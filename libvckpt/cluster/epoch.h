@@ -16,7 +16,7 @@ enum vckpt_epoch_state {
 	VCKPT_EPOCH_PAUSING,
 	VCKPT_EPOCH_FREEZING, /* disks are cut, of guests that have any */
 	VCKPT_EPOCH_CUTTING,  /* some CUT is not answered; guests whose is get RUN */
-	VCKPT_EPOCH_RUNNING,
+	VCKPT_EPOCH_RUNNING,  /* this and the next not in a suspension */
 	VCKPT_EPOCH_RELEASING,
 	VCKPT_EPOCH_CAPTURING,
 	VCKPT_EPOCH_COMMITTING, /* the store is asked: no way back from here but its "no" */
@@ -52,6 +52,7 @@ struct vckpt_epoch_options {
 	uint64_t limit; /* bytes a second on each host, 0 any */
 	enum vckpt_drain drain;
 	bool freeze_fs;
+	bool suspend; /* nobody runs after the cut: who is committed goes */
 	enum vckpt_outside_policy outside[VCKPT_OUTSIDE_KINDS];
 	struct vckpt_deadlines deadlines; /* 0: default */
 };

@@ -39,6 +39,7 @@ void vckpt_epoch_ask(struct vckpt_epoch_machine *e, uint32_t i, uint16_t op)
 {
 	const struct vckpt_deadlines *d = &e->opt.deadlines;
 	struct vckpt_epoch_guest *g = &e->guests[i];
+	uint64_t due;
 
 	g->touched = true;
 	vckpt_step_begin(&e->m, step_of(e, i, op));
@@ -74,7 +75,8 @@ void vckpt_epoch_ask(struct vckpt_epoch_machine *e, uint32_t i, uint16_t op)
 		vckpt_machine_submit(&e->m, i, op, d->release_ns, d->release_ns + d->margin_ns);
 		break;
 	case VCKPT_OP_COMMITTED:
-		vckpt_machine_submit(&e->m, i, op, d->commit_ns, d->commit_ns);
+		due = e->opt.suspend ? d->destroy_ns : d->commit_ns;
+		vckpt_machine_submit(&e->m, i, op, due, due);
 		break;
 	default:
 		vckpt_machine_submit(&e->m, i, op, d->abort_ns, d->abort_ns);
@@ -280,6 +282,14 @@ static void on_prepared(struct vckpt_epoch_machine *e, uint32_t i,
 	g->says_read = g->stands && json_is_true(json_object_get(detail, "says_read"));
 	g->disks = json_array_size(json_object_get(detail, "disks")) > 0;
 	g->prepared = true;
+	if (e->opt.suspend && !json_is_true(json_object_get(detail, "leaves"))) {
+		vckpt_fail(&why, VCKPT_EREFUSED,
+			   "%s: its host's vckptd is too old to suspend it: install the one that "
+			   "belongs to this vckpt",
+			   e->m.slots[i].name);
+		vckpt_epoch_fail(e, &why);
+		return;
+	}
 	if (vckpt_outside_judge(detail, e->m.slots[i].name, e->opt.outside, &why) < 0)
 		vckpt_epoch_fail(e, &why);
 	else if (ALL(e, prepared))
@@ -366,11 +376,15 @@ static void on_cut(struct vckpt_epoch_machine *e, uint32_t i)
 	vckpt_step_begin(&e->m, &e->guests[i].steps[VCKPT_PHASE_STREAM]);
 	e->guests[i].capture_due = e->m.now + e->opt.deadlines.capture_ns;
 	/* The others stand still until their own capture has begun, so this one may go. */
-	if (!e->guests[i].stands)
+	if (!e->guests[i].stands && !e->opt.suspend)
 		vckpt_epoch_ask(e, i, VCKPT_OP_RUN);
 	if (!ALL(e, cut))
 		return;
 	vckpt_machine_end(&e->m, VCKPT_PHASE_DEVICE);
+	if (e->opt.suspend) {
+		enter_capturing(e);
+		return;
+	}
 	e->state = VCKPT_EPOCH_RUNNING;
 	/* Their hosts wait until the memory is read, not until it is on disk. */
 	for (uint32_t k = 0; k < e->m.n; k++)

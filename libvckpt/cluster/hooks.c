@@ -128,7 +128,7 @@ void vckpt_hooks_after(struct vckpt_hooks *h, const char *kind, const char *resu
 
 	if (h->opt->policy == VCKPT_HOOKS_NONE || (!h->asked && !restart))
 		return;
-	for (int hosts = 0; hosts < 2; hosts++) {
+	for (int hosts = h->no_guests; hosts < 2; hosts++) {
 		struct vckpt_error why = VCKPT_ERROR_NONE;
 
 		if (ask(h, hosts, kind, result, &why) < 0)

@@ -15,13 +15,14 @@ struct vckpt_hooks {
 	uint32_t incarnation;
 	const char *gate; /* "none": a guest need not have an agent */
 	bool asked;       /* pre-checkpoint was run, or begun */
+	bool no_guests;   /* they are gone by the end */
 };
 
 /* Before anything is prepared: those of all hosts, then those of all guests.  -1: one failed, and
  * the policy is to fail for it (VCKPT_EREFUSED), or cancelled. */
 int vckpt_hooks_before(struct vckpt_hooks *h, struct vckpt_error *err);
 /* After it: guests, then hosts; a failure is noted only.  `kind` "post-checkpoint",
- * "post-restart"; `result`: "committed", "failed", "refused", "running". */
+ * "post-restart"; `result`: "committed", "suspended", "failed", "refused", "running". */
 void vckpt_hooks_after(struct vckpt_hooks *h, const char *kind, const char *result);
 
 #endif

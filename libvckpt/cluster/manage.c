@@ -9,6 +9,7 @@
 #include "cluster/follow.h"
 #include "cluster/record.h"
 #include "cluster/session.h"
+#include "cluster/suspended.h"
 #include "store/catalogue.h"
 
 static uint64_t patience(void)
@@ -311,6 +312,7 @@ int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
 	struct vckpt_error none = VCKPT_ERROR_NONE;
 	struct vckpt_incarnation inc;
 	struct vckpt_ask_machine q = {0};
+	bool suspended = false;
 	uint64_t epoch = 0;
 	json_t *list;
 	int rc;
@@ -324,14 +326,17 @@ int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
 			*err = none;
 		return -1;
 	}
+	/* A damaged entry is not what is asked about here. */
+	vckpt_suspended(s.c.store, s.c.cluster, &suspended, NULL);
 	rc = vckpt_session_ask(&s, false, VCKPT_OP_STATUS, patience(), &q, err);
 	list = json_array();
 	for (uint32_t i = 0; i < q.m.n && rc == 0; i++)
 		json_array_append_new(list, guest_status(&s, i, &q.answers[i]));
 	if (rc == 0)
-		*status = json_pack("{s:s,s:I,s:I,s:o,s:O}", "cluster", s.c.cluster, "incarnation",
-				    (json_int_t)inc.number, "epoch", (json_int_t)epoch, "busy",
-				    busy(&s.c), "guests", list);
+		*status =
+			json_pack("{s:s,s:I,s:I,s:o,s:O,s:b}", "cluster", s.c.cluster,
+				  "incarnation", (json_int_t)inc.number, "epoch", (json_int_t)epoch,
+				  "busy", busy(&s.c), "guests", list, "suspended", suspended);
 	json_decref(list);
 	vckpt_ask_machine_clear(&q);
 	return rc;
@@ -362,18 +367,21 @@ int vckpt_cluster_hosts(const struct vckpt_cluster_ctx *ctx, const char *const *
 	vckpt_auto(vckpt_session_end) struct vckpt_cluster_session s = {.more = more, .n_more = n};
 	struct vckpt_ask_machine q = {0};
 	struct vckpt_deadlines d = {0};
+	bool suspended = false;
 	json_t *list;
 	int rc;
 
 	vckpt_deadlines_default(&d);
 	if (vckpt_session_begin(&s, ctx, "hosts", VCKPT_LOOK_ONLY, err) < 0)
 		return -1;
+	vckpt_suspended(s.c.store, s.c.cluster, &suspended, NULL);
 	rc = vckpt_session_ask(&s, true, VCKPT_OP_HOST, d.open_ns, &q, err);
 	list = json_array();
 	for (uint32_t k = 0; k < q.m.n && rc == 0; k++)
 		json_array_append_new(list, host_status(&s, k, &q.answers[k]));
 	if (rc == 0)
-		*hosts = json_pack("{s:s,s:O}", "cluster", s.c.cluster, "hosts", list);
+		*hosts = json_pack("{s:s,s:O,s:b}", "cluster", s.c.cluster, "hosts", list,
+				   "suspended", suspended);
 	json_decref(list);
 	vckpt_ask_machine_clear(&q);
 	return rc;

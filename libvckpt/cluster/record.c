@@ -172,6 +172,8 @@ static json_t *epoch_record(const struct vckpt_coordinator *c, const struct vckp
 				    : json_string("none"));
 	json_object_set(r, "loud", e->loud);
 	set_detail(r, "hooks", c->hooks);
+	if (o->suspend)
+		json_object_set_new(r, "suspend", json_true());
 	json_object_set_new(r, "outside", outside(c, e));
 	json_object_set_new(r, "guests", epoch_guests(c, e, receipts));
 	add_stall(r, c, e);
@@ -270,6 +272,7 @@ int vckpt_record_commit(const struct vckpt_coordinator *c, const struct vckpt_ep
 	entry.epoch = e->opt.epoch;
 	entry.incarnation = e->opt.incarnation;
 	entry.parent = e->opt.parent;
+	entry.by_ticket = e->opt.suspend;
 	entry.time_ns = began_wall + e->m.phases[VCKPT_PHASE_STREAM].begin_ns;
 	snprintf(entry.asked_by, sizeof(entry.asked_by), "%s", who_of(c));
 	snprintf(entry.why, sizeof(entry.why), "%s", why ? why : "");

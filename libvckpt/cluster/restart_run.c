@@ -20,6 +20,7 @@
 #include "cluster/place.h"
 #include "cluster/record.h"
 #include "cluster/session.h"
+#include "cluster/suspended.h"
 #include "store/catalogue.h"
 
 struct restart {
@@ -48,6 +49,11 @@ static void end_restart(struct restart *r)
 	free(r->more);
 	free(r->out);
 	json_decref(r->notes);
+}
+
+static const char *deed(const struct restart *r)
+{
+	return r->opt->resume ? "resume" : "restart";
 }
 
 /* ---- the epoch ---- */
@@ -82,6 +88,22 @@ static int check_epoch(struct restart *r, uint64_t *epoch, struct vckpt_error *e
 				  "adopt the guests it was made of",
 				  *epoch, c->cluster, entry->n_guests, c->n_slots);
 	return 0;
+}
+
+static int check_suspended(struct restart *r, struct vckpt_error *err)
+{
+	struct vckpt_coordinator *c = &r->s.c;
+	bool is;
+
+	if (vckpt_suspended(c->store, c->cluster, &is, err) < 0)
+		return -1;
+	if (is)
+		return 0;
+	return vckpt_fail(
+		err, VCKPT_EREFUSED,
+		"cluster %s is not suspended, or was restarted since: `vckpt status %s` tells "
+		"how it is, `vckpt restart %s` brings back what ended, from epoch %" PRIu64,
+		c->cluster, c->cluster, c->cluster, r->entry.epoch);
 }
 
 /* An agent wakes up as it was: one of before cannot cut files back. */
@@ -197,7 +219,7 @@ static int begin(struct restart *r, const struct vckpt_cluster_ctx *ctx, struct 
 	r->s.n_more = opt->n_on;
 	r->s.lost = opt->lost;
 	r->s.n_lost = opt->n_lost;
-	if (vckpt_session_begin(&r->s, ctx, "restart", flags, err) < 0)
+	if (vckpt_session_begin(&r->s, ctx, deed(r), flags, err) < 0)
 		return -1;
 	if (vckpt_session_follow(&r->s, r->notes, err) < 0)
 		return -1;
@@ -518,14 +540,15 @@ static int attempt(struct restart *r, bool *again, struct vckpt_error *err)
 	rc = vckpt_coordinator_run(c, &m.m, false, mark, r, err);
 	if (rc == 0) {
 		struct vckpt_hooks hooks = {
-			&r->s, &r->opt->hooks, r->spec.epoch, m.spec.incarnation, NULL, false};
+			&r->s, &r->opt->hooks, r->spec.epoch, m.spec.incarnation,
+			NULL,  false,          false};
 
 		vckpt_hooks_after(&hooks, "post-restart", "running");
 	}
 	r->result->incarnation = m.marked ? r->spec.incarnation : r->spec.incarnation - 1;
 	json_decref(r->result->record);
 	r->result->record = vckpt_record_of_restart(c, &m, r->began_wall);
-	vckpt_record_deed(c, "restart", r->result->record);
+	vckpt_record_deed(c, deed(r), r->result->record);
 	*again = rc < 0 && drop_failed(r, &m);
 	/* If it is tried again, what is there was rebuilt and never woken. */
 	for (uint32_t i = 0; i < c->n_slots && m.marked; i++) {
@@ -569,7 +592,11 @@ int vckpt_cluster_restart(const struct vckpt_cluster_ctx *ctx, uint64_t epoch,
 	if (begin(&r, ctx, err) < 0)
 		return -1;
 	vckpt_session_sweep(c);
-	if (check_epoch(&r, &epoch, err) < 0 ||
+	if (r.opt->resume && (epoch || r.opt->destroy))
+		return vckpt_fail(
+			err, VCKPT_EUSAGE,
+			"resume takes the suspended epoch and destroys nothing: restart can");
+	if (check_epoch(&r, &epoch, err) < 0 || (r.opt->resume && check_suspended(&r, err) < 0) ||
 	    vckpt_session_incarnation(c, &r.spec.incarnation, err) < 0 ||
 	    vckpt_session_word(r.spec.engine, sizeof(r.spec.engine), r.opt->engine,
 			       "restore engine", err) < 0)

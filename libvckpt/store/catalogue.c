@@ -1,6 +1,7 @@
 #include "store/catalogue.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "store/guard.h"
 #include "store/layout.h"
 #include "store/lease.h"
 #include "store/seal.h"
@@ -155,6 +157,101 @@ static bool any_sealed(const struct vckpt_epoch *e)
 	return false;
 }
 
+/* ---- tickets ---- */
+
+static int ticket_path(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
+		       char dir[PATH_MAX], char path[PATH_MAX], struct vckpt_error *err)
+{
+	if (vckpt_data_dir(store, cluster, epoch, dir, err) < 0)
+		return -1;
+	if (snprintf(path, PATH_MAX, "%s/ticket", dir) >= PATH_MAX)
+		return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", dir);
+	return 0;
+}
+
+int vckpt_catalogue_ticket(const struct vckpt_lease *lease, uint64_t epoch, struct vckpt_error *err)
+{
+	char dir[PATH_MAX], path[PATH_MAX];
+	vckpt_autofd int fd = -1;
+
+	if (ticket_path(vckpt_lease_store(lease), vckpt_lease_cluster(lease), epoch, dir, path,
+			err) < 0)
+		return -1;
+	fd = vckpt_guard_create(path, O_EXCL);
+	if (fd < 0)
+		return vckpt_fail_errno(err, "cannot create %s", path);
+	return vckpt_sync_dir(dir, err);
+}
+
+static int sync_epochs(const struct vckpt_store *store, const char *cluster,
+		       struct vckpt_error *err)
+{
+	char dir[PATH_MAX];
+
+	if (vckpt_cluster_path(store, cluster, "epochs", dir, err) < 0)
+		return -1;
+	return vckpt_sync_dir(dir, err);
+}
+
+static int commit_ticket(const struct vckpt_store *store, const struct vckpt_epoch *e, json_t *j,
+			 const char *path, struct vckpt_error *err)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	char dir[PATH_MAX], ticket[PATH_MAX];
+	bool taken;
+
+	if (ticket_path(store, e->cluster, e->epoch, dir, ticket, err) < 0)
+		return -1;
+	if (vckpt_seal_fill(ticket, KIND, any_sealed(e), j, &why) < 0 ||
+	    vckpt_fault_point("store.ticket.rename", NULL, &why) < 0 ||
+	    (rename(ticket, path) < 0 && vckpt_fail_errno(&why, "cannot rename %s", ticket) < 0)) {
+		/* A server that was asked twice says no the second time. */
+		taken = why.code == VCKPT_ENOTFOUND ||
+			(why.code == VCKPT_ESYSTEM && why.sys == ENOENT);
+		if (taken && access(path, F_OK) == 0)
+			return sync_epochs(store, e->cluster, err);
+		if (taken)
+			return vckpt_fail(err, VCKPT_EREFUSED,
+					  "epoch %" PRIu64 " of cluster %s is not committed: a "
+					  "host gave it up, and its guests run on",
+					  e->epoch, e->cluster);
+		return vckpt_fail(err, why.code, "%s", why.text);
+	}
+	vckpt_fault_here("store.ticket.renamed", NULL);
+	if (sync_epochs(store, e->cluster, err) == 0)
+		return 0;
+	/* As below. */
+	unlink(path);
+	return -1;
+}
+
+int vckpt_catalogue_settle(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
+			   uint64_t incarnation, bool *over, struct vckpt_error *err)
+{
+	char dir[PATH_MAX], ticket[PATH_MAX], path[PATH_MAX];
+	struct vckpt_incarnation inc;
+
+	if (ticket_path(store, cluster, epoch, dir, ticket, err) < 0 ||
+	    vckpt_entry_path(store, cluster, epoch, path, err) < 0)
+		return -1;
+	if (unlink(ticket) == 0) {
+		if (vckpt_sync_dir(dir, err) < 0)
+			return -1;
+	} else if (errno != ENOENT) {
+		return vckpt_fail_errno(err, "cannot remove %s", ticket);
+	}
+	if (vckpt_store_read_incarnation(store, cluster, &inc, err) < 0)
+		return -1;
+	*over = inc.number > incarnation;
+	if (access(path, F_OK) == 0) {
+		*over = true;
+		return sync_epochs(store, cluster, err);
+	}
+	if (errno != ENOENT)
+		return vckpt_fail_errno(err, "cannot look at %s", path);
+	return 0;
+}
+
 int vckpt_catalogue_commit(const struct vckpt_lease *lease, const struct vckpt_epoch *e,
 			   struct vckpt_error *err)
 {
@@ -171,6 +268,8 @@ int vckpt_catalogue_commit(const struct vckpt_lease *lease, const struct vckpt_e
 	if (!j || vckpt_entry_path(store, e->cluster, e->epoch, path, err) < 0 ||
 	    check_files(store, e, err) < 0 || check_token(lease, e, err) < 0)
 		return -1;
+	if (e->by_ticket)
+		return commit_ticket(store, e, j, path, err);
 	if ((any_sealed(e) ? vckpt_seal_write_newer(path, KIND, j, err)
 			   : vckpt_seal_write_json(path, KIND, j, err)) == 0)
 		return 0;

@@ -8,6 +8,7 @@
 #define VCKPT_STORE_CATALOGUE_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,6 +58,7 @@ struct vckpt_epoch {
 	struct vckpt_receipt *guests;
 	size_t n_guests;
 	json_t *record; /* any object: kept, not understood; NULL: {} */
+	bool by_ticket; /* vckpt_catalogue_ticket() was called for it; not written */
 };
 
 void vckpt_epoch_clear(struct vckpt_epoch *e);
@@ -66,6 +68,21 @@ void vckpt_epoch_clear(struct vckpt_epoch *e);
  * if a file is not there with the size its receipt says.  Takes nothing over from *e. */
 int vckpt_catalogue_commit(const struct vckpt_lease *lease, const struct vckpt_epoch *e,
 			   struct vckpt_error *err);
+
+/*
+ * An epoch that others may keep from being committed: hosts whose guests are not to run on if it is
+ * committed, and have to if it is not, find out by themselves, whatever becomes of the coordinator.
+ *
+ * The ticket is a file that the commit turns into the entry by its rename, and settle() removes:
+ * one of them comes first, for all who look.  It is made after vckpt_store_begin_epoch().
+ */
+int vckpt_catalogue_ticket(const struct vckpt_lease *lease, uint64_t epoch,
+			   struct vckpt_error *err);
+/* *over: the epoch is committed, or the cluster is in a later incarnation: the guest that was in
+ * `incarnation` is not to run any more.  Else the epoch cannot be committed from now on.  Needs no
+ * lease; on stable storage when it returns; may be repeated. */
+int vckpt_catalogue_settle(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
+			   uint64_t incarnation, bool *over, struct vckpt_error *err);
 
 /* Numbers of all committed epochs, ascending; the caller frees *epochs. */
 int vckpt_catalogue_list(const struct vckpt_store *store, const char *cluster, uint64_t **epochs,

@@ -1,8 +1,10 @@
 #include "store/seal.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/fault.h"
@@ -159,6 +161,39 @@ int vckpt_seal_write_newer(const char *path, const char *kind, json_t *body,
 			   struct vckpt_error *err)
 {
 	return write_json_as(path, kind, VCKPT_SEAL_NEWER, body, err);
+}
+
+/* Fails where the file is gone: whoever removed it wanted that. */
+static int fill(const char *path, const char *text, size_t len, struct vckpt_error *err)
+{
+	vckpt_autofd int fd = open(path, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return vckpt_fail_errno(err, "cannot write %s", path);
+	if (vckpt_write_full(fd, text, len, path, err) < 0)
+		return -1;
+	if (fsync(fd) < 0)
+		return vckpt_fail_errno(err, "cannot sync %s", path);
+	return 0;
+}
+
+int vckpt_seal_fill(const char *path, const char *kind, bool newer, json_t *body,
+		    struct vckpt_error *err)
+{
+	vckpt_autofree char *plain = json_dumps(body, JSON_INDENT(1)), *text = NULL;
+	size_t len;
+
+	if (plain)
+		text = seal_as(kind, newer ? VCKPT_SEAL_NEWER : VCKPT_SEAL_FORMAT, plain,
+			       strlen(plain), &len);
+	if (!text)
+		return vckpt_fail_errno(err, "no memory for %s", path);
+	if (len > VCKPT_SEAL_MAX)
+		return vckpt_fail(err, VCKPT_EUSAGE, "%s would have %zu bytes; at most %zu can be",
+				  path, len, VCKPT_SEAL_MAX);
+	if (vckpt_fault_point("store.seal.fill", NULL, err) < 0)
+		return -1;
+	return fill(path, text, len, err);
 }
 
 int vckpt_seal_read(const char *path, const char *kind, char **body, size_t *body_len,

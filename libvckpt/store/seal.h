@@ -8,6 +8,7 @@
 #define VCKPT_STORE_SEAL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -32,6 +33,11 @@ int vckpt_seal_write_newer(const char *path, const char *kind, json_t *body,
 			   struct vckpt_error *err);
 int vckpt_seal_write_json(const char *path, const char *kind, json_t *body,
 			  struct vckpt_error *err);
+
+/* Into a file that is there already, in its place, on stable storage when it returns.  Fails if the
+ * file is not there; what is in it after a failure is not known. */
+int vckpt_seal_fill(const char *path, const char *kind, bool newer, json_t *body,
+		    struct vckpt_error *err);
 
 /* Reads and checks; *body is malloc'ed, NUL added, the caller frees it. */
 int vckpt_seal_read(const char *path, const char *kind, char **body, size_t *body_len,

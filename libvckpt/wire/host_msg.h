@@ -14,7 +14,7 @@
 #include "wire/codec.h"
 
 #define VCKPT_HOST_LOWEST    1
-#define VCKPT_HOST_HIGHEST   5
+#define VCKPT_HOST_HIGHEST   6
 #define VCKPT_HOST_FRAME_MAX (16u << 20)
 
 #define VCKPT_NAME_MAX 65   /* cluster and guest names, with NUL */
@@ -145,6 +145,8 @@ struct vckpt_host_request {
 	char peer[256], data[256]; /* since 5.  MIGRATE: libvirt's URI of the other host, and where
 				      QEMU sends memory ("" by host name) */
 	uint32_t how;              /* since 5.  MIGRATE: VCKPT_HOW_* */
+	uint8_t suspend; /* since 6.  PREPARE: the guest stands still from the cut on, and goes at
+			    COMMITTED; a host that knows it says "leaves" */
 };
 
 struct vckpt_host_event {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A host of a running job is emptied: the plan is told first, then carried out onto a third host; where time is too
-# short a checkpoint is taken instead, and the job comes back from it elsewhere.
+# short a checkpoint is taken instead, and the job comes back from it elsewhere.  At last it is suspended and resumed.
 # shellcheck source=tests/real/hosts.sh
 . "$(dirname "$0")/hosts.sh"
 migrations_configured
@@ -31,5 +31,13 @@ heat_moves "the job goes on"
 kill_on $at n1 n2
 expect_ok "the host's guests die, and the job comes back elsewhere" vckpt restart heat --on h1
 expect_ok "it runs there" eval 'only_on n1 h1 && only_on n2 h1'
+
+said=$(vckpt suspend heat --why "the hosts are needed" 2>&1)
+expect_match "suspended" "$?: $said" '^0: heat: suspended, epoch [0-9]+ committed'
+expect_ok "nobody runs anywhere" eval 'only_on n1 none && only_on n2 none'
+expect_match "which is said" "$(echo $(vckpt status heat; vckpt hosts heat))" 'suspended: .vckpt resume heat.*n1 n2 \(suspended\)'
+expect_ok "resumed on two other hosts" vckpt resume heat --on n1=h2,n2=h3
+expect_ok "it runs there and only there" eval 'only_on n1 h2 && only_on n2 h3'
+expect_match "the log has both" "$(echo $(vckpt log heat))" 'suspend .*the hosts are needed.*resume .*running'
 heat_ends "the job ends right"
 finish

@@ -1,4 +1,4 @@
-/* vckpt checkpoint: one epoch of a cluster. */
+/* vckpt checkpoint: one epoch of a cluster.  vckpt suspend: one that nothing runs after. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,6 +124,18 @@ static const struct argp argp = {options,
 				 NULL,
 				 NULL};
 
+/* No engine to choose: it is the first. */
+static const struct argp suspend_argp = {
+	options + 1,
+	parse,
+	"[CLUSTER]",
+	"Takes a consistent checkpoint of all guests of a cluster and ends them: they stand still "
+	"from the cut on, and leave their hosts when the epoch is committed.  If it fails, or "
+	"Ctrl-C comes, the job runs on.  `vckpt resume` brings it back, here or on other hosts.",
+	NULL,
+	NULL,
+	NULL};
+
 /* What is told as soon as all are ready, and before anything is held: who is refused has no use for
  * it. */
 static void estimate(struct tool *t, const char *cluster, uint64_t limit)
@@ -145,11 +157,27 @@ static void estimate(struct tool *t, const char *cluster, uint64_t limit)
 	vckpt_store_close(store);
 }
 
+static void print_rest(const json_t *rec)
+{
+	const json_t *guest;
+	char a[16], b[16];
+	size_t i;
+
+	json_array_foreach (json_object_get(rec, "guests"), i, guest)
+		printf("  %s: %s of memory, %s stored\n", tool_string(guest, "guest"),
+		       tool_bytes(a, tool_number(guest, "receipt.ram_bytes")),
+		       tool_bytes(b, tool_number(guest, "receipt.bytes_out")));
+	tool_print_frozen(rec);
+	tool_print_outside(rec);
+	tool_print_loud(rec);
+	tool_print_hooks(stdout, json_object_get(rec, "hooks"), true);
+	tool_print_notes(stdout, rec);
+}
+
 static void print(const struct vckpt_checkpoint_result *r)
 {
-	const json_t *guest, *rec = r->record;
+	const json_t *rec = r->record;
 	char a[16], b[16], c[16];
-	size_t i;
 
 	printf("%s: epoch %llu committed (incarnation %u)\n", tool_string(rec, "cluster"),
 	       (unsigned long long)r->epoch, r->incarnation);
@@ -158,20 +186,23 @@ static void print(const struct vckpt_checkpoint_result *r)
 		printf("quiet after %s (%s); ", tool_ms(b, tool_number(rec, "phases_ms.quiet")),
 		       tool_string(rec, "gate"));
 	printf("%s in all\n", tool_ms(c, tool_number(rec, "total_ms")));
-	json_array_foreach (json_object_get(rec, "guests"), i, guest) {
-		printf("  %s: %s of memory, %s stored\n", tool_string(guest, "guest"),
-		       tool_bytes(a, tool_number(guest, "receipt.ram_bytes")),
-		       tool_bytes(b, tool_number(guest, "receipt.bytes_out")));
-	}
-	tool_print_frozen(rec);
-	tool_print_outside(rec);
-	tool_print_loud(rec);
-	tool_print_hooks(stdout, json_object_get(rec, "hooks"), true);
-	tool_print_notes(stdout, rec);
+	print_rest(rec);
 }
 
-static int run(struct tool *t, int argc, char **argv)
+static void print_suspended(const struct vckpt_checkpoint_result *r)
 {
+	const json_t *rec = r->record;
+	char a[16];
+
+	printf("%s: suspended, epoch %llu committed (incarnation %u); %s in all\n",
+	       tool_string(rec, "cluster"), (unsigned long long)r->epoch, r->incarnation,
+	       tool_ms(a, tool_number(rec, "total_ms")));
+	print_rest(rec);
+}
+
+static int run_epoch(struct tool *t, int argc, char **argv, bool suspend)
+{
+	const char *command = suspend ? "suspend" : "checkpoint";
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct vckpt_checkpoint_result result = {0};
 	struct vckpt_cluster_ctx ctx;
@@ -179,24 +210,43 @@ static int run(struct tool *t, int argc, char **argv)
 	char name[65];
 	int rc;
 
-	tool_parse(t, &argp, "checkpoint", argc, argv, &o);
+	tool_parse(t, suspend ? &suspend_argp : &argp, command, argc, argv, &o);
+	if (suspend) {
+		/* The configuration's engine is for checkpoints. */
+		o.set->checkpoint.engine = NULL;
+		o.set->checkpoint.suspend = true;
+	}
 	rc = tool_pick_cluster(t, o.cluster, name, &err);
 	if (rc == 0)
-		rc = tool_context(t, "checkpoint", name, &ctx, &err);
-	if (rc == 0 && !t->json && !t->quiet)
+		rc = tool_context(t, command, name, &ctx, &err);
+	if (rc == 0 && !suspend && !t->json && !t->quiet)
 		estimate(t, name, o.set->checkpoint.limit);
 	if (rc == 0)
 		rc = vckpt_cluster_checkpoint(&ctx, &o.set->checkpoint, &result, &err);
 	tool_progress_free(t->progress);
 	t->progress = NULL;
 	if (rc < 0)
-		rc = tool_failed_with(t, "checkpoint", &err, result.record);
+		rc = tool_failed_with(t, command, &err, result.record);
 	else if (t->json)
 		tool_print_json(result.record);
+	else if (!t->quiet && suspend)
+		print_suspended(&result);
 	else if (!t->quiet)
 		print(&result);
 	vckpt_checkpoint_result_clear(&result);
 	return rc;
 }
 
+static int run(struct tool *t, int argc, char **argv)
+{
+	return run_epoch(t, argc, argv, false);
+}
+
+static int run_suspend(struct tool *t, int argc, char **argv)
+{
+	return run_epoch(t, argc, argv, true);
+}
+
 const struct tool_command tool_checkpoint = {"checkpoint", "checkpoint a running cluster", run};
+const struct tool_command tool_suspend = {"suspend", "checkpoint a cluster and leave the hosts",
+					  run_suspend};

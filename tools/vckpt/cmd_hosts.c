@@ -57,6 +57,7 @@ static const char *version(char buf[32], double v)
 
 static void print(const json_t *answer)
 {
+	bool suspended = json_is_true(json_object_get(answer, "suspended"));
 	const json_t *host, *guest;
 	size_t i, k;
 
@@ -74,6 +75,8 @@ static void print(const json_t *answer)
 			printf(" %s", tool_string(host, "error"));
 		json_array_foreach (json_object_get(host, "guests"), k, guest)
 			printf("%s%s", k ? " " : "; ", json_string_value(guest));
+		if (suspended && json_array_size(json_object_get(host, "guests")))
+			printf(" (suspended)");
 		printf("\n");
 	}
 }

@@ -1,4 +1,5 @@
-/* vckpt restart: a cluster as it was at a committed epoch. */
+/* vckpt restart: a cluster as it was at a committed epoch.  vckpt resume: one that was suspended.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -18,10 +19,10 @@ struct restart {
 };
 
 static const struct argp_option options[] = {
+	{"destroy", 'd', 0, 0, "destroy guests of the cluster that still run", 0},
 	{"rewind-appends", 'r', 0, 0,
 	 "cut files on servers, to which processes only append, back to their length at the cut",
 	 0},
-	{"destroy", 'd', 0, 0, "destroy guests of the cluster that still run", 0},
 	{"on", 'o', "HOST,...", 0,
 	 "where the guests are to be: hosts to spread them over, or GUEST=HOST", 0},
 	{"lost", 'l', "HOST,...", 0, "hosts that are known to be off", 0},
@@ -77,6 +78,17 @@ static const struct argp argp = {
 	NULL,
 	NULL};
 
+/* Nothing to be destroyed: that is the first. */
+static const struct argp resume_argp = {
+	options + 1,
+	parse,
+	"[CLUSTER]",
+	"Brings a cluster back that was suspended, where it was or on other hosts.  Refuses if a "
+	"guest of it runs, if its newest epoch is no suspension, and if it was restarted since.",
+	NULL,
+	NULL,
+	NULL};
+
 static void print(const struct vckpt_restart_result *r)
 {
 	const json_t *guest, *rec = r->record;
@@ -98,8 +110,9 @@ static void print(const struct vckpt_restart_result *r)
 	tool_print_notes(stdout, rec);
 }
 
-static int run(struct tool *t, int argc, char **argv)
+static int bring_back(struct tool *t, int argc, char **argv, bool resume)
 {
+	const char *command = resume ? "resume" : "restart";
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct vckpt_restart_result result = {0};
 	struct vckpt_cluster_ctx ctx;
@@ -108,23 +121,24 @@ static int run(struct tool *t, int argc, char **argv)
 	char name[65];
 	int rc = 0;
 
-	tool_parse(t, &argp, "restart", argc, argv, &o);
+	tool_parse(t, resume ? &resume_argp : &argp, command, argc, argv, &o);
+	o.opt.resume = resume;
 	o.opt.on = o.on.v;
 	o.opt.n_on = o.on.n;
 	o.opt.lost = o.lost.v;
 	o.opt.n_lost = o.lost.n;
-	if (o.cluster)
+	if (o.cluster && !resume)
 		rc = tool_split_epoch(o.cluster, &epoch, &err);
 	if (rc == 0)
 		rc = tool_pick_cluster(t, o.cluster, name, &err);
 	if (rc == 0)
-		rc = tool_context(t, "restart", name, &ctx, &err);
+		rc = tool_context(t, command, name, &ctx, &err);
 	if (rc == 0)
 		rc = vckpt_cluster_restart(&ctx, epoch, &o.opt, &result, &err);
 	tool_progress_free(t->progress);
 	t->progress = NULL;
 	if (rc < 0)
-		rc = tool_failed_with(t, "restart", &err, result.record);
+		rc = tool_failed_with(t, command, &err, result.record);
 	else if (t->json)
 		tool_print_json(result.record);
 	else if (!t->quiet)
@@ -133,4 +147,15 @@ static int run(struct tool *t, int argc, char **argv)
 	return rc;
 }
 
+static int run(struct tool *t, int argc, char **argv)
+{
+	return bring_back(t, argc, argv, false);
+}
+
+static int run_resume(struct tool *t, int argc, char **argv)
+{
+	return bring_back(t, argc, argv, true);
+}
+
 const struct tool_command tool_restart = {"restart", "bring a cluster back from a checkpoint", run};
+const struct tool_command tool_resume = {"resume", "bring a suspended cluster back", run_resume};

@@ -13,6 +13,8 @@ static void print_status(const json_t *s)
 		printf("newest epoch %.0f", tool_number(s, "epoch"));
 	else
 		printf("no checkpoint yet");
+	if (json_is_true(json_object_get(s, "suspended")))
+		printf(", suspended: `vckpt resume %s` brings it back", tool_string(s, "cluster"));
 	printf(json_is_object(busy) ? ", busy: %s\n" : "\n", tool_string(busy, "who"));
 	json_array_foreach (json_object_get(s, "guests"), i, guest)
 		printf("  %-16s %-10s %-12s %s\n", tool_string(guest, "guest"),

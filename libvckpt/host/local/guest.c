@@ -126,6 +126,10 @@ static void begin_entry(struct vckpt_guest *g, const struct vckpt_host_request *
 	memcpy(g->entry.engine, req->engine, sizeof(g->entry.engine));
 	g->entry.epoch = g->epoch = req->epoch;
 	g->entry.incarnation = g->incarnation = req->incarnation;
+	g->whole = false;
+	if (req->suspend)
+		snprintf(g->entry.store, sizeof(g->entry.store), "%s",
+			 vckpt_store_path(g->s->store));
 }
 
 static int greet_agent(struct vckpt_guest *g, const struct vckpt_host_request *req,
@@ -220,6 +224,8 @@ static int prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
 	json_object_set_new(out->detail, "runs_on",
 			    json_boolean(vckpt_stream_engine(g->stream)->runs_on));
 	json_object_set_new(out->detail, "says_read", json_true());
+	if (req->suspend)
+		json_object_set_new(out->detail, "leaves", json_true());
 	json_object_set_new(out->detail, "qemu",
 			    json_integer((json_int_t)vckpt_hv_qemu(g->s->local->hv)));
 	if (g->disks)
@@ -461,13 +467,17 @@ int vckpt_guest_release(struct vckpt_guest *g, const struct vckpt_host_request *
 int vckpt_guest_committed(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			  struct vckpt_outcome *out, struct vckpt_error *err)
 {
+	bool leaves = g->entry.store[0] != '\0';
+
 	(void)out;
 	if (need_epoch(g, req, err) < 0)
 		return -1;
-	if (g->paused || !vckpt_stream_whole(g->stream))
+	if (g->paused != leaves || !vckpt_stream_whole(g->stream))
 		return vckpt_fail(err, VCKPT_EUSAGE,
 				  "guest %s: its capture of epoch %" PRIu64 " is not at its end",
 				  g->name, g->epoch);
+	if (leaves)
+		return vckpt_guest_leave(g, err);
 	vckpt_stream_end(g->stream);
 	g->stream = NULL;
 	vckpt_guest_unnote(g);
@@ -547,8 +557,13 @@ static void undo_hold(struct vckpt_guest *g)
 int vckpt_guest_abort(struct vckpt_guest *g, struct vckpt_error *err)
 {
 	int rc = 0;
+	bool over = false;
 
 	vckpt_stream_discard(g->stream);
+	if (vckpt_guest_settle(g, &over, err) < 0)
+		return -1;
+	if (over)
+		return vckpt_guest_leave(g, err);
 	/* A guest that runs waits for nothing but its gate; draining takes as long as its memory is
 	 * large.  One that is paused may be frozen by its capture: that has to be drained first. */
 	if ((!g->paused || vckpt_stream_runs(g->stream)) && undo_pause(g, NULL) == 0)

@@ -109,9 +109,10 @@ struct vckpt_guest {
 	bool held;                   /* ... HOLD */
 	bool posted;                 /* ... RELEASE, while it stood still: the answer is to come */
 	bool paused;                 /* by us */
-	bool rebuilding;             /* we try, or have: what stands there is not known */
-	bool rebuilt;                /* by us, and not woken yet */
-	bool noted;                  /* there is a journal entry */
+	bool whole;      /* of a suspension: the coordinator may have been told of its capture */
+	bool rebuilding; /* we try, or have: what stands there is not known */
+	bool rebuilt;    /* by us, and not woken yet */
+	bool noted;      /* there is a journal entry */
 	uint64_t paused_at;
 	json_t *disks;  /* hv/disks.h, with overlays, until the epoch is at its end */
 	bool disks_cut; /* they are on their overlays, or may be */
@@ -198,6 +199,16 @@ void vckpt_guest_hang_up(struct vckpt_guest *g);
 int vckpt_guest_note(struct vckpt_guest *g, enum vckpt_stage stage, struct vckpt_error *err);
 void vckpt_guest_unnote(struct vckpt_guest *g);
 
+/* suspend.c: an epoch whose guests stand still from the cut on, and go when it is committed */
+/* *over: the guest is to go.  False, with no question asked, for any other epoch and as long as
+ * this one cannot have been committed; else the store has the answer, and from then on it stays so.
+ * May be tried again. */
+int vckpt_guest_settle(struct vckpt_guest *g, bool *over, struct vckpt_error *err);
+/* The committed guest goes.  May be tried again. */
+int vckpt_guest_leave(struct vckpt_guest *g, struct vckpt_error *err);
+/* As settle, for what a dead vckptd left. */
+int vckpt_entry_settle(const struct vckpt_journal_entry *e, bool *over, struct vckpt_error *err);
+
 /* disks.c: the disks that a guest writes to, and the layers they are made of */
 /* What there is to be cut, with names for the overlays, which go into the journal's entry: the
  * caller writes that before make(). */
@@ -237,6 +248,8 @@ int vckpt_guest_wake(struct vckpt_guest *g, const struct vckpt_host_request *req
 		     struct vckpt_outcome *out, struct vckpt_error *err);
 int vckpt_guest_destroy(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			struct vckpt_outcome *out, struct vckpt_error *err);
+/* The domain goes, and with it all that was under way. */
+int vckpt_guest_end(struct vckpt_guest *g, struct vckpt_error *err);
 
 /* look.c: what needs no epoch */
 int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_request *req,

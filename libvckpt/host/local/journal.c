@@ -65,12 +65,13 @@ char *vckpt_journal_encode(const struct vckpt_journal_entry *e)
 {
 	json_auto_t *j = NULL;
 
-	j = json_pack("{si ss ss ss ss ss sI sI sI sI sI ss so*}", "format", FORMAT, "stage",
+	j = json_pack("{si ss ss ss ss ss sI sI sI sI sI ss so* ss*}", "format", FORMAT, "stage",
 		      stage_names[e->stage], "cluster", e->cluster, "guest", e->guest, "domain",
 		      e->domain, "uuid", e->uuid, "pid", (json_int_t)e->pid, "start",
 		      (json_int_t)e->start, "written", (json_int_t)e->written, "epoch",
 		      (json_int_t)e->epoch, "incarnation", (json_int_t)e->incarnation, "engine",
-		      e->engine, "overlays", lines_json(e->overlays));
+		      e->engine, "overlays", lines_json(e->overlays), "store",
+		      e->store[0] ? e->store : NULL);
 	return j ? json_dumps(j, JSON_INDENT(1)) : NULL;
 }
 
@@ -86,7 +87,7 @@ static int take(char *to, size_t room, const char *from)
 int vckpt_journal_decode(const char *text, size_t len, const char *path,
 			 struct vckpt_journal_entry *e, struct vckpt_error *err)
 {
-	const char *stage, *cluster, *guest, *domain, *uuid, *engine;
+	const char *stage, *cluster, *guest, *domain, *uuid, *engine, *store = "";
 	json_int_t pid, start, written, epoch, incarnation;
 	json_auto_t *j = NULL;
 	json_t *overlays = NULL;
@@ -97,11 +98,11 @@ int vckpt_journal_decode(const char *text, size_t len, const char *path,
 	j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
 	if (!j)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is no journal entry: %s", path, je.text);
-	if (json_unpack_ex(j, &je, JSON_STRICT, "{si ss ss ss ss ss sI sI sI sI sI ss s?o}",
+	if (json_unpack_ex(j, &je, JSON_STRICT, "{si ss ss ss ss ss sI sI sI sI sI ss s?o s?s}",
 			   "format", &format, "stage", &stage, "cluster", &cluster, "guest", &guest,
 			   "domain", &domain, "uuid", &uuid, "pid", &pid, "start", &start,
 			   "written", &written, "epoch", &epoch, "incarnation", &incarnation,
-			   "engine", &engine, "overlays", &overlays) < 0)
+			   "engine", &engine, "overlays", &overlays, "store", &store) < 0)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is no journal entry: %s", path, je.text);
 	for (size_t i = VCKPT_STAGE_PREPARED; i < N_STAGES; i++)
 		if (strcmp(stage, stage_names[i]) == 0)
@@ -113,6 +114,7 @@ int vckpt_journal_decode(const char *text, size_t len, const char *path,
 	    take(e->domain, sizeof(e->domain), domain) < 0 ||
 	    take(e->uuid, sizeof(e->uuid), uuid) < 0 ||
 	    take(e->engine, sizeof(e->engine), engine) < 0 ||
+	    take(e->store, sizeof(e->store), store) < 0 ||
 	    json_lines(overlays, e->overlays, sizeof(e->overlays)) < 0)
 		return vckpt_fail(err, VCKPT_EDAMAGED,
 				  "%s is no journal entry: a member is out of its range", path);

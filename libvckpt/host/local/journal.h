@@ -40,6 +40,8 @@ struct vckpt_journal_entry {
 	/* Layers that are to be made for its disks, each path with a newline: those that no
 	 * definition names are to be removed. */
 	char overlays[6144];
+	/* "" but for a suspension: whether the guest is to go or to run on stands in this store. */
+	char store[VCKPT_PATH_MAX];
 };
 
 /* JSON text of an entry; the caller frees it.  NULL without memory. */

@@ -175,7 +175,12 @@ static int recover_epoch(struct vckpt_local *l, const struct vckpt_journal_entry
 		return 0; /* that guest is gone, and with it what we did to it */
 	/* A capture that cannot be drained must not keep the guest paused. */
 	int rc = vckpt_capture_recover(dom, err);
+	bool over = false;
 
+	if (e->stage == VCKPT_STAGE_PAUSED && vckpt_entry_settle(e, &over, rc < 0 ? NULL : err) < 0)
+		return -1;
+	if (over)
+		return vckpt_domain_destroy(dom, err);
 	if (e->stage == VCKPT_STAGE_PAUSED && vckpt_domain_resume(dom, rc < 0 ? NULL : err) < 0)
 		rc = -1;
 	if (rc == 0)

@@ -71,6 +71,16 @@ int vckpt_null_image_write(const char *path, const struct vckpt_host_request *re
 	return *receipt ? 0 : -1;
 }
 
+int vckpt_null_image_settle(const char *path, const char *cluster, uint64_t epoch,
+			    uint32_t incarnation, bool *over, struct vckpt_error *err)
+{
+	vckpt_auto(drop_store) struct vckpt_store *store = vckpt_store_open(path, err);
+
+	if (!store)
+		return -1;
+	return vckpt_catalogue_settle(store, cluster, epoch, incarnation, over, err);
+}
+
 int vckpt_null_image_verify(const char *path, const struct vckpt_host_request *req,
 			    struct vckpt_error *err)
 {

@@ -61,7 +61,7 @@ static inline uint64_t vckpt_null_clock(const struct vckpt_null_world *w)
 int vckpt_null_perform(struct null_host *h, struct vckpt_null_guest *g,
 		       const struct vckpt_host_request *req, struct vckpt_error *err);
 /* Whatever is under way with a guest is undone; its QEMU ends. */
-void vckpt_null_undo(struct vckpt_null_guest *g);
+void vckpt_null_undo(struct null_host *h, struct vckpt_null_guest *g);
 void vckpt_null_die(struct vckpt_null_guest *g);
 /* When the memory of a guest that stands still is read, though not stored yet; 0: it is. */
 uint64_t vckpt_null_read_at(const struct null_host *h, const char *guest);

@@ -69,9 +69,10 @@ static json_t *usual_detail(const struct null_host *h, const struct vckpt_null_g
 		return json_pack("{s:[{s:s,s:s,s:s,s:s,s:s}]}", "findings", "id", "channel",
 				 "level", "ok", "object", g->name, "text", "there", "cure", "");
 	case VCKPT_OP_PREPARE:
-		return json_pack("{s:s,s:b,s:b,s:{s:s},s:o*}", "engine",
+		return json_pack("{s:s,s:b,s:b,s:b,s:{s:s},s:o*}", "engine",
 				 g->stands ? "stop-copy" : "background", "runs_on", !g->stands,
-				 "says_read", !g->old, "agent", "gates", g->gates, "disks",
+				 "says_read", !g->old, "leaves", req->suspend && !g->old, "agent",
+				 "gates", g->gates, "disks",
 				 g->disks ? json_pack("[{s:s}]", "target", "vda") : NULL);
 	case VCKPT_OP_HOLD:
 		return json_pack("{s:s,s:[]}", "gate", req->gate, "loud");
@@ -126,7 +127,7 @@ static void captured(struct null_host *h, struct vckpt_null_guest *g, const stru
 		lost(h, j, cb, arg, err.code, err.text);
 		return;
 	}
-	g->captured = true;
+	g->captured = g->voted = true;
 	ev.kind = VCKPT_EVENT_CAPTURED;
 	emit(h, cb, arg, &ev, receipt, NULL);
 	if (j->way == VCKPT_NULL_LOST) {
@@ -142,7 +143,7 @@ static void hang_up(struct null_host *h, bool dead)
 		if (strcmp(h->w->places[i]->g.host, h->h.name) == 0) {
 			if (dead)
 				vckpt_null_die(&h->w->places[i]->g);
-			vckpt_null_undo(&h->w->places[i]->g);
+			vckpt_null_undo(h, &h->w->places[i]->g);
 			/* What is on its way to the others meanwhile is nobody's fault. */
 			h->w->places[i]->g.gone = true;
 		}

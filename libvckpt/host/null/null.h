@@ -56,10 +56,14 @@ struct vckpt_null_guest {
 	bool rebuilt;  /* by a RESTORE, not woken */
 	bool stands;   /* its engine is stop-copy: three quarters of its capture are to be read */
 	bool old;      /* its host does not know READ: RUN waits */
+	bool leaves;   /* the epoch under way is a suspension */
+	bool voted;    /* ... and the coordinator may know that it is captured */
 	bool migrated; /* off: somebody moved it elsewhere, says libvirt */
 	bool stuck;    /* a SILENT one */
 	bool gone;     /* its host hung up and was not opened anew */
 	uint64_t aborted; /* newest epoch of which it was told ABORT */
+	uint64_t epoch;   /* of the newest PREPARE, and its incarnation */
+	uint32_t in;
 	uint64_t committed, restored_from;
 	uint32_t incarnation; /* it runs as */
 	unsigned prepares, restores;

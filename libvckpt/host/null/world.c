@@ -140,18 +140,40 @@ violated(struct vckpt_null_world *w, const struct vckpt_host_request *req, const
 
 /* ---- what is asked, done to the model ---- */
 
-void vckpt_null_undo(struct vckpt_null_guest *g)
+static void forget(struct vckpt_null_guest *g)
 {
-	if (g->rebuilt)
-		g->there = false;
 	g->paused = g->held = g->prepared = g->capturing = g->cut = g->captured = false;
-	g->rebuilt = g->stuck = false;
+	g->rebuilt = g->stuck = g->leaves = g->voted = false;
 }
 
 void vckpt_null_die(struct vckpt_null_guest *g)
 {
-	vckpt_null_undo(g);
+	forget(g);
 	g->there = false;
+}
+
+/* A guest of a suspension: is it to go?  The store that OPEN named knows. */
+static bool settle(struct null_host *h, const struct vckpt_null_guest *g)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	bool over = false;
+
+	if (vckpt_null_image_settle(h->store, h->cluster, g->epoch, g->in, &over, &err) < 0)
+		snprintf(h->w->violation, sizeof(h->w->violation), "guest %.64s: %.200s", g->name,
+			 err.text);
+	return over;
+}
+
+void vckpt_null_undo(struct null_host *h, struct vckpt_null_guest *g)
+{
+	if (g->there && g->leaves && g->voted && settle(h, g)) {
+		g->committed = g->epoch;
+		vckpt_null_die(g);
+		return;
+	}
+	if (g->rebuilt)
+		g->there = false;
+	forget(g);
 }
 
 typedef bool guest_test(const struct vckpt_null_guest *g);
@@ -231,6 +253,10 @@ static void do_epoch(struct null_host *h, struct vckpt_null_guest *g,
 	case VCKPT_OP_PREPARE:
 		need(w, req, g->there && !g->paused && !g->held && !g->capturing, "not at rest");
 		g->prepared = true;
+		g->epoch = req->epoch;
+		g->in = req->incarnation;
+		g->leaves = req->suspend;
+		g->voted = false;
 		g->prepares++;
 		g->cut = g->read = g->captured = g->frozen = false;
 		break;
@@ -263,6 +289,7 @@ static void do_epoch(struct null_host *h, struct vckpt_null_guest *g,
 		break;
 	case VCKPT_OP_RUN:
 		need(w, req, g->cut, "not cut");
+		need(w, req, !g->leaves, "it is suspended");
 		if (g->stands && !g->old)
 			need_all(w, req, is_known_read, "is not read");
 		need(w, req, !g->stands || is_read(h, g), "its engine needs it to stand still");
@@ -277,9 +304,12 @@ static void do_epoch(struct null_host *h, struct vckpt_null_guest *g,
 		break;
 	case VCKPT_OP_COMMITTED:
 		need_all(w, req, is_captured, "is not captured");
-		need(w, req, !g->paused && !g->held, "it is paused or held");
+		need(w, req, g->leaves ? g->paused : !g->paused && !g->held,
+		     g->leaves ? "it runs" : "it is paused or held");
 		g->committed = req->epoch;
 		g->prepared = false; /* the rest is looked at until the next PREPARE */
+		if (g->leaves)
+			vckpt_null_die(g);
 		break;
 	}
 }
@@ -367,7 +397,7 @@ int vckpt_null_perform(struct null_host *h, struct vckpt_null_guest *g,
 		return 0;
 	}
 	if (req->op == VCKPT_OP_ABORT) {
-		vckpt_null_undo(g);
+		vckpt_null_undo(h, g);
 		g->aborted = req->epoch;
 		return 0;
 	}

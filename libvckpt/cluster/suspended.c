@@ -1,0 +1,27 @@
+#include "cluster/suspended.h"
+
+#include "base/cleanup.h"
+#include "store/catalogue.h"
+
+int vckpt_suspended(const struct vckpt_store *store, const char *cluster, bool *is,
+		    struct vckpt_error *err)
+{
+	vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	struct vckpt_incarnation inc;
+	uint64_t newest;
+
+	*is = false;
+	if (vckpt_catalogue_newest(store, cluster, &newest, &why) < 0) {
+		if (why.code == VCKPT_ENOTFOUND)
+			return 0;
+		if (err)
+			*err = why;
+		return -1;
+	}
+	if (vckpt_catalogue_get(store, cluster, newest, &e, err) < 0 ||
+	    vckpt_store_read_incarnation(store, cluster, &inc, err) < 0)
+		return -1;
+	*is = json_is_true(json_object_get(e.record, "suspend")) && inc.number == e.incarnation;
+	return 0;
+}
