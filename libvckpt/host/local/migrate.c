@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "host/local/internal.h"
 
 struct way {
@@ -28,6 +29,7 @@ static void tell_progress(void *arg, const struct vckpt_migration_state *st)
 		.seq = w->req->seq, .kind = VCKPT_EVENT_PROGRESS, .op = w->req->op};
 	json_auto_t *detail = detail_of(st);
 
+	vckpt_fault_here("host.migrate.underway", NULL);
 	snprintf(ev.guest, sizeof(ev.guest), "%s", w->g->name);
 	ev.ended_ns = vckpt_now();
 	ev.total = st->total;
