@@ -24,6 +24,12 @@ struct order {
 	unsigned long nth;
 };
 
+/* What is to be done now, and where in the file it was ordered. */
+struct due {
+	char action[32];
+	off_t at;
+};
+
 /* How often this process came by the points of the file that is in force. */
 struct armed {
 	pthread_mutex_t lock;
@@ -68,9 +74,10 @@ static ssize_t read_orders(char *text, struct stat *st)
 	return n;
 }
 
-/* The action that is due at this point now, into `due`; counts. */
-static bool take_action(const char *point, const char *text, const struct stat *st, char *due)
+/* The action that is due at this point now, into *due; counts. */
+static bool take_action(const char *point, const char *text, const struct stat *st, struct due *due)
 {
+	const char *begin = text;
 	static struct armed a = {.lock = PTHREAD_MUTEX_INITIALIZER};
 	bool found = false;
 	struct order o;
@@ -93,7 +100,8 @@ static bool take_action(const char *point, const char *text, const struct stat *
 			put_line("hits", point, "-");
 		if (strcmp(o.point, point) != 0 || ++a.hits[i] != o.nth || found)
 			continue;
-		memcpy(due, o.action, sizeof(o.action));
+		memcpy(due->action, o.action, sizeof(o.action));
+		due->at = text - begin;
 		found = true;
 	}
 	pthread_mutex_unlock(&a.lock);
@@ -109,13 +117,32 @@ static void wait_ms(const char *ms)
 		;
 }
 
-static int obey(const char *point, const char *action, struct vckpt_error *err)
+/* Whoever comes after a process that was killed counts from 1, and must not meet the order again;
+ * for the others the file is as old as it was. */
+static void strike_out(const struct due *due, const struct stat *st)
 {
+	struct timespec times[2] = {st->st_atim, st->st_mtim};
+	vckpt_autofd int fd = open(file_name(), O_WRONLY | O_CLOEXEC);
+	struct stat now;
+
+	if (fd < 0 || fstat(fd, &now) < 0 || now.st_ino != st->st_ino)
+		return;
+	if (pwrite(fd, "#", 1, due->at) == 1)
+		futimens(fd, times);
+}
+
+static int obey(const char *point, const struct due *due, const struct stat *st,
+		struct vckpt_error *err)
+{
+	const char *action = due->action;
+
 	put_line("fired", point, action);
-	if (strcmp(action, "kill") == 0)
+	if (strcmp(action, "kill") == 0) {
+		strike_out(due, st);
 		kill(getpid(), SIGKILL);
-	else if (strncmp(action, "delay=", 6) == 0)
+	} else if (strncmp(action, "delay=", 6) == 0) {
 		wait_ms(action + 6);
+	}
 	if (strncmp(action, "error", 5) != 0)
 		return 0;
 	errno = strcmp(action, "error=ENOSPC") == 0 ? ENOSPC : EIO;
@@ -124,10 +151,10 @@ static int obey(const char *point, const char *action, struct vckpt_error *err)
 
 static int come_by(const char *point, const char *step, bool may_fail, struct vckpt_error *err)
 {
-	char name[80], text[FILE_MAX], action[32];
+	char name[80], text[FILE_MAX];
 	int saved = errno;
 	struct stat st;
-	bool due;
+	struct due due;
 
 	if (read_orders(text, &st) <= 0) {
 		errno = saved;
@@ -137,8 +164,8 @@ static int come_by(const char *point, const char *step, bool may_fail, struct vc
 	for (char *p = name; *p; p++)
 		if (*p == ' ')
 			*p = '-';
-	due = take_action(name, text, &st, action);
-	if (due && (may_fail || strncmp(action, "error", 5) != 0) && obey(name, action, err) < 0)
+	if (take_action(name, text, &st, &due) &&
+	    (may_fail || strncmp(due.action, "error", 5) != 0) && obey(name, &due, &st, err) < 0)
 		return -1;
 	errno = saved;
 	return 0;

@@ -13,7 +13,9 @@
  *     PROGRAM trace 0 -          every point it comes by is written to FILE.hits
  *
  * and an action is kill (SIGKILL), delay=MILLISECONDS, error or error=ENOSPC (EIO if none is
- * named).  What was done is written to FILE.fired before it is done, as "PROGRAM POINT ACTION".
+ * named).  A kill is struck out when it is done ("#" is no program), so that the process that comes
+ * after does not meet it again.  What was done is written to FILE.fired before it is done, as
+ * "PROGRAM POINT ACTION".
  */
 #ifndef VCKPT_BASE_FAULT_H
 #define VCKPT_BASE_FAULT_H

@@ -100,22 +100,37 @@ static void test_delay(void)
 	remains("hits", "test-fault d -\ntest-fault e.f -\n");
 }
 
-static void test_kill(void)
+/* What a process that comes by three times ends with. */
+static int three_times(void)
 {
 	int status = 0;
-	pid_t pid;
+	pid_t pid = fork();
 
-	arm("* k 3 kill\n");
-	pid = fork();
 	if (pid == 0) {
 		for (int i = 0; i < 3; i++)
 			vckpt_fault_point("k", NULL, NULL);
 		_exit(0);
 	}
 	CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void test_kill(void)
+{
+	int status;
+
+	arm("* l 2 error\n* k 3 kill\n");
+	CU_ASSERT_EQUAL(vckpt_fault_point("l", NULL, NULL), 0);
+	status = three_times();
 	CU_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	remains("fired", "test-fault k kill\n");
+	/* Who comes after is not killed, and the others go on counting. */
+	status = three_times();
+	CU_ASSERT(WIFEXITED(status));
+	remains("fired", "");
+	CU_ASSERT_EQUAL(vckpt_fault_point("l", NULL, NULL), -1);
 	unlink(file);
+	remains("fired", "test-fault l error\n");
 }
 
 static const struct unit_test tests[] = {
