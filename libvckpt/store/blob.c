@@ -110,8 +110,9 @@ static int check_head(const void *file, size_t file_len, const char *magic, cons
 	format = get_u16(&c);
 	if (format > VCKPT_BLOB_FORMAT)
 		return vckpt_fail(err, VCKPT_EREFUSED,
-				  "%s has format %u and this vckpt reads formats up to %u", path,
-				  format, VCKPT_BLOB_FORMAT);
+				  "%s has format %u and this vckpt reads formats up to %u: use the "
+				  "newer one that wrote it",
+				  path, format, VCKPT_BLOB_FORMAT);
 	h->codec = get_u8(&c);
 	h->sealed = get_u8(&c);
 	if (get_u32(&c) != 0 || format < 1 || h->sealed != format - 1 ||

@@ -38,8 +38,9 @@ int vckpt_pack_header_check(const uint8_t in[VCKPT_PACK_HEADER], const uint8_t u
 		return 0;
 	if (memcmp(in, want, 8) == 0 && (in[8] << 8 | in[9]) > VCKPT_PACK_FORMAT)
 		return vckpt_fail(err, VCKPT_EREFUSED,
-				  "%s has format %u and this vckpt reads formats up to %u", path,
-				  (unsigned)(in[8] << 8 | in[9]), VCKPT_PACK_FORMAT);
+				  "%s has format %u and this vckpt reads formats up to %u: use the "
+				  "newer one that wrote it",
+				  path, (unsigned)(in[8] << 8 | in[9]), VCKPT_PACK_FORMAT);
 	return vckpt_fail(err, VCKPT_EDAMAGED,
 			  "%s is damaged: its header is not that of a pack of this store and epoch",
 			  path);

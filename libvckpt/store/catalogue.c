@@ -392,7 +392,9 @@ int vckpt_catalogue_get(const struct vckpt_store *store, const char *cluster, ui
 	}
 	if (why.code == VCKPT_ENOTFOUND)
 		return vckpt_fail(err, VCKPT_ENOTFOUND,
-				  "cluster %s has no committed epoch %" PRIu64, cluster, epoch);
+				  "cluster %s has no committed epoch %" PRIu64
+				  ": `vckpt ls %s` lists those it has",
+				  cluster, epoch, cluster);
 	if (err)
 		*err = why;
 	return vckpt_error_prefix(err, "epoch %" PRIu64 " of cluster %s", epoch, cluster);
@@ -407,8 +409,10 @@ int vckpt_catalogue_newest(const struct vckpt_store *store, const char *cluster,
 	if (vckpt_catalogue_list(store, cluster, &all, &n, err) < 0)
 		return -1;
 	if (n == 0)
-		return vckpt_fail(err, VCKPT_ENOTFOUND, "cluster %s has no committed epoch",
-				  cluster);
+		return vckpt_fail(
+			err, VCKPT_ENOTFOUND,
+			"cluster %s has no committed epoch: `vckpt checkpoint %s` makes one",
+			cluster, cluster);
 	*epoch = all[n - 1];
 	return 0;
 }
@@ -426,7 +430,9 @@ int vckpt_catalogue_remove(const struct vckpt_lease *lease, uint64_t epoch, stru
 		if (errno != ENOENT)
 			return vckpt_fail_errno(err, "cannot remove %s", path);
 		return vckpt_fail(err, VCKPT_ENOTFOUND,
-				  "cluster %s has no committed epoch %" PRIu64, cluster, epoch);
+				  "cluster %s has no committed epoch %" PRIu64
+				  ": `vckpt ls %s` lists those it has",
+				  cluster, epoch, cluster);
 	}
 	if (vckpt_cluster_path(store, cluster, "epochs", path, err) < 0)
 		return -1;

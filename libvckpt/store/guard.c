@@ -20,7 +20,10 @@ int vckpt_guard_folder(const char *path, bool inside, struct vckpt_error *err)
 	struct stat st;
 
 	if (lstat(path, &st) < 0 && errno == ENOENT)
-		return vckpt_fail(err, VCKPT_ENOTFOUND, "folder %s does not exist", path);
+		return vckpt_fail(err, VCKPT_ENOTFOUND,
+				  "folder %s does not exist: name another store (--store), or "
+				  "`vckpt adopt` makes one",
+				  path);
 	if (S_ISLNK(st.st_mode) && !trusted(st.st_uid))
 		return vckpt_fail(err, VCKPT_EREFUSED,
 				  "%s is a symbolic link that user %u has put there", path,
