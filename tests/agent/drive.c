@@ -11,7 +11,8 @@
  *     hold:EPOCH:EXPIRY_MS:QUIET_MS:GATE   quiet   release:EPOCH   restored:INCARNATION
  *     peer:PORT_INDEX:OWN:MAC:NAME         for the holds that follow
  *     cycle:COUNT:HOLD_MS:RUN_MS:GATE:NIC  many epochs; packets of NIC are counted while all are
- * quiet noise:BYTES  stale  torso  fuzz:COUNT:SEED  sleep:MS
+ * quiet lead:MS (between PREPARE and HOLD of a cycle) noise:BYTES  stale  torso  fuzz:COUNT:SEED
+ * sleep:MS
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -54,6 +55,7 @@ struct drive {
 	unsigned n;
 	uint32_t seq, incarnation;
 	bool quiet; /* print nothing but sums */
+	unsigned lead_ms;
 };
 
 static void die(const char *what)
@@ -390,6 +392,7 @@ static void cycle(struct drive *d, unsigned count, unsigned hold_ms, unsigned ru
 			send_ask(d, &d->ports[i], VCKPT_AGENT_PREPARE, e + 1);
 		for (unsigned i = 0; i < d->n; i++)
 			await(d, i, VCKPT_AGENT_READY);
+		pause_ms(d->lead_ms);
 		for (unsigned i = 0; i < d->n; i++)
 			send_hold(d, &d->ports[i], e + 1, 5000, 1000, gate);
 		for (unsigned i = 0; i < d->n; i++) {
@@ -579,6 +582,8 @@ static void run(struct drive *d, char *command)
 		w[i] = strsep(&command, ":");
 	if (strcmp(w[0], "sleep") == 0) {
 		pause_ms((unsigned)atoi(w[1]));
+	} else if (strcmp(w[0], "lead") == 0) {
+		d->lead_ms = (unsigned)atoi(w[1]);
 	} else if (strcmp(w[0], "incarnation") == 0) {
 		d->incarnation = (uint32_t)atoi(w[1]);
 	} else if (strcmp(w[0], "cycle") == 0) {

@@ -9,13 +9,16 @@
  *
  * `ungated`: does not attach.  `stuck`: stays inside a call, as if a send never came back. `crawl`:
  * reads a little at a time with long pauses, so that delayed acknowledgements matter.  `mute`: who
- * connects says a few bytes and is never answered, as amid a handshake.  Prints "ready PID".  The
+ * connects says a few bytes and is never answered, as amid a handshake.  Prints "ready PID", and
+ * "unsent BYTES" whenever what may lie unsent in its socket changes (0: no limit).  The
  * hosts of the job are those in AGENT_RANK_NODES, a comma between.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -164,6 +167,20 @@ static int meet(bool listener, const char *address, int port)
 	return fd;
 }
 
+/* Says so when somebody has changed TCP_NOTSENT_LOWAT. */
+static void watch_limit(int fd)
+{
+	static unsigned last;
+	unsigned now = 0;
+	socklen_t len = sizeof(now);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &now, &len) < 0 || now == last)
+		return;
+	last = now;
+	printf("unsent %u\n", now);
+	fflush(stdout);
+}
+
 static int crowd(const char *dir, unsigned count)
 {
 	struct rlimit files = {count + 64, count + 64};
@@ -241,6 +258,7 @@ int main(int argc, char **argv)
 
 		if (poll(&p, 1, -1) < 0)
 			die("poll");
+		watch_limit(fd);
 		if (crawl)
 			nanosleep(&slow, NULL);
 		if (p.revents & POLLIN) {

@@ -38,7 +38,7 @@ struct vckpt_gate {
 struct vckpt_hold {
 	struct vckpt_agent *agent;
 	const struct vckpt_gate *gate; /* NULL: nothing is held */
-	struct event *step, *expiry, *keep;
+	struct event *step, *expiry, *keep, *prepared;
 	uint64_t received, quiet_by;
 	uint32_t seq; /* of the HOLD that waits for its QUIET */
 	bool waiting;

@@ -27,7 +27,10 @@
 #define STUCK                                                                                      \
 	(5 * VCKPT_MS) /* inside a call for so long: does the process still have its slot?         \
 			*/
-#define GREETING    (100 * VCKPT_MS)
+#define GREETING (100 * VCKPT_MS)
+/* What a held process's socket may have unsent between PREPARE and the end of the hold: MBs that
+ * lie in its queue at HOLD would have to be read by their receiver before it is quiet. */
+#define UNSENT      (128 * 1024)
 #define EMPTY_LOOKS 3 /* a listing is not one instant; nothing may turn up in the next ones */
 
 struct sockets {
@@ -39,6 +42,7 @@ struct sockets {
 	bool left;      /* everybody is out of his transport */
 	bool v6;        /* there are connections over IPv6 */
 	bool looked_stuck;
+	bool trimmed;         /* what may lie unsent is limited */
 	unsigned young;       /* connections amid their handshake */
 	uint64_t greet_until; /* for so long they are waited for; 0: none was seen */
 	char note[160];
@@ -139,6 +143,26 @@ static void acknowledge(struct sockets *g)
 				   sizeof(one));
 }
 
+/* Limits what the transports leave with the kernel, or no longer does.  Who set a limit himself
+ * keeps his own. */
+static void trim(struct sockets *g, bool on)
+{
+	const unsigned was = on ? 0 : UNSENT, is = on ? UNSENT : 0;
+
+	mark(g, true);
+	for (size_t i = 0; i < g->owners.cap; i++) {
+		struct vckpt_owner *o = &g->owners.v[i];
+		unsigned now = 0;
+		socklen_t len = sizeof(now);
+
+		if (o->inode && o->dup >= 0 &&
+		    getsockopt(o->dup, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &now, &len) == 0 &&
+		    now == was)
+			setsockopt(o->dup, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &is, sizeof(is));
+	}
+	g->trimmed = on;
+}
+
 static int sockets_open(const struct vckpt_gate_env *env, void **gate, struct vckpt_error *err)
 {
 	struct sockets *g = calloc(1, sizeof(*g));
@@ -146,6 +170,7 @@ static int sockets_open(const struct vckpt_gate_env *env, void **gate, struct vc
 	if (!g)
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for gate socket");
 	g->env = env;
+	g->trimmed = true; /* perhaps by a predecessor that did not live to undo it */
 	if (list(g, true, take_conn, err) < 0) {
 		free(g);
 		return -1;
@@ -197,6 +222,19 @@ static void sockets_prepare(void *gate)
 	scan_clients(g); /* of those who share a socket, the one that is held */
 	vckpt_proc_each(scan_one, g);
 	find_loose(g);
+	trim(g, true);
+	/* Our descriptors would keep sockets open that their process closes. */
+	vckpt_owners_let_go(&g->owners);
+}
+
+static void sockets_over(void *gate)
+{
+	struct sockets *g = gate;
+
+	if (!g->trimmed)
+		return;
+	trim(g, false);
+	vckpt_owners_let_go(&g->owners);
 }
 
 static int sockets_begin(void *gate, const struct vckpt_agent_hold *h, struct vckpt_error *err)
@@ -390,7 +428,6 @@ static int sockets_release(void *gate, struct vckpt_toll *toll, struct vckpt_err
 	(void)toll;
 	(void)err;
 	vckpt_page_let_go(g->env->control->page);
-	/* Our descriptors would keep sockets open that their process has closed. */
 	vckpt_owners_let_go(&g->owners);
 	return 0;
 }
@@ -416,5 +453,6 @@ const struct vckpt_gate_ops vckpt_gate_socket = {
 	.held = sockets_held,
 	.note = sockets_note,
 	.release = sockets_release,
+	.over = sockets_over,
 	.recover = sockets_recover,
 };

@@ -81,6 +81,10 @@ struct vckpt_gate_ops {
 	/* Opens.  Must open whatever can be opened even when it returns -1. */
 	int (*release)(void *gate, struct vckpt_toll *toll, struct vckpt_error *err);
 
+	/* What prepare() changed for the time of the checkpoint goes back: after every hold, by
+	 * whichever gate, and when no hold has followed. */
+	void (*over)(void *gate);
+
 	/* At start, after open(): a predecessor's hold with this gate goes on until release(); or,
 	 * when `goes_on` is false, nothing may be shut. */
 	void (*recover)(void *gate, bool goes_on);

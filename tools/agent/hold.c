@@ -12,6 +12,7 @@
 #define KEEP_SLOW       (10 * VCKPT_MS)
 #define KEEP_FAST_UNTIL (50 * VCKPT_MS)
 #define KEEP_UNTIL      (2 * VCKPT_S)
+#define PREPARED_FOR    (10 * VCKPT_S) /* a hold that comes later finds less prepared */
 
 static void arm(struct event *e, uint64_t ns)
 {
@@ -140,6 +141,24 @@ static void on_keep(evutil_socket_t fd, short what, void *arg)
 	arm(h->keep, age < KEEP_FAST_UNTIL ? KEEP_FAST : KEEP_SLOW);
 }
 
+static void over(struct vckpt_agent *a)
+{
+	event_del(a->hold.prepared);
+	for (unsigned i = 0; i < a->ngates; i++)
+		if (a->gates[i].ops->over)
+			a->gates[i].ops->over(a->gates[i].gate);
+}
+
+static void on_prepared(evutil_socket_t fd, short what, void *arg)
+{
+	struct vckpt_hold *h = arg;
+
+	(void)fd;
+	(void)what;
+	if (!h->gate)
+		over(h->agent);
+}
+
 static int end(struct vckpt_hold *h, bool expired, struct vckpt_toll *toll, struct vckpt_error *err)
 {
 	struct vckpt_agent *a = h->agent;
@@ -162,6 +181,7 @@ static int end(struct vckpt_hold *h, bool expired, struct vckpt_toll *toll, stru
 		     expired ? "the hold expired before it was quiet; the gate is open"
 			     : "released before it was quiet");
 	h->gate = NULL;
+	arm(h->prepared, 0); /* once it is answered */
 	return rc;
 }
 
@@ -218,6 +238,7 @@ void vckpt_hold_prepare(struct vckpt_agent *a)
 	for (unsigned i = 0; i < a->ngates; i++)
 		if (a->gates[i].ops->prepare)
 			a->gates[i].ops->prepare(a->gates[i].gate);
+	arm(a->hold.prepared, PREPARED_FOR);
 }
 
 /* What speaks against this hold, in a sentence. */
@@ -394,7 +415,8 @@ int vckpt_hold_open(struct vckpt_agent *a, const char *list, struct vckpt_error 
 	h->step = event_new(a->base, -1, 0, on_step, h);
 	h->expiry = event_new(a->base, -1, 0, on_expiry, h);
 	h->keep = event_new(a->base, -1, 0, on_keep, h);
-	if (!h->step || !h->expiry || !h->keep)
+	h->prepared = event_new(a->base, -1, 0, on_prepared, h);
+	if (!h->step || !h->expiry || !h->keep || !h->prepared)
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for timers");
 	a->env.poke = poke;
 	a->env.poke_arg = a;
@@ -426,6 +448,7 @@ void vckpt_hold_close(struct vckpt_agent *a)
 
 	a->clients.changed = NULL;
 	end(&a->hold, false, &toll, NULL);
+	over(a);
 	for (unsigned i = 0; i < a->ngates; i++)
 		if (a->gates[i].ops->close)
 			a->gates[i].ops->close(a->gates[i].gate);
@@ -433,4 +456,5 @@ void vckpt_hold_close(struct vckpt_agent *a)
 	event_free(a->hold.step);
 	event_free(a->hold.expiry);
 	event_free(a->hold.keep);
+	event_free(a->hold.prepared);
 }
