@@ -87,12 +87,14 @@ static json_t *epoch_line(const struct vckpt_store *store, const char *cluster, 
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 	struct vckpt_epoch e;
+	const char *deed;
 	json_t *o;
 
 	if (vckpt_catalogue_get(store, cluster, number, &e, &why) < 0)
 		return damaged_line(cluster, &why);
+	deed = json_object_get(e.record, "suspend") ? "suspend" : "checkpoint";
 	o = json_pack("{s:s,s:I,s:s,s:s,s:I,s:I,s:s,s:s}", "cluster", cluster, "time_ns",
-		      (json_int_t)e.time_ns, "action", "checkpoint", "state", "committed", "epoch",
+		      (json_int_t)e.time_ns, "action", deed, "state", "committed", "epoch",
 		      (json_int_t)e.epoch, "incarnation", (json_int_t)e.incarnation, "who",
 		      e.asked_by, "why", e.why);
 	take(o, "total_ms", e.record, "total_ms");
@@ -171,8 +173,10 @@ static json_t *record_in_history(const struct vckpt_store *store, const char *cl
 		json_auto_t *deed = vckpt_history_get(store, cluster, deeds[n], NULL);
 		json_t *r = json_object_get(deed, "record");
 
-		if (strcmp(text(deed, "action"), "checkpoint") == 0 &&
-		    json_integer_value(json_object_get(r, "epoch")) == (json_int_t)epoch)
+		bool epochs = strcmp(text(deed, "action"), "checkpoint") == 0 ||
+			      strcmp(text(deed, "action"), "suspend") == 0;
+
+		if (epochs && json_integer_value(json_object_get(r, "epoch")) == (json_int_t)epoch)
 			return json_incref(r);
 	}
 	return NULL;
@@ -219,6 +223,10 @@ int vckpt_cluster_estimate(const struct vckpt_store *store, const char *cluster,
 	while (n-- && out->of < 3) {
 		if (vckpt_catalogue_get(store, cluster, epochs[n], &e, NULL) < 0)
 			continue;
+		if (json_object_get(e.record, "suspend")) { /* nobody went on */
+			vckpt_epoch_clear(&e);
+			continue;
+		}
 		out->of++;
 		out->total_ms += json_number_value(json_object_get(e.record, "total_ms"));
 		out->stall_ms += json_number_value(json_object_get(e.record, "stall_ms"));

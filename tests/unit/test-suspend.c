@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "cluster/log.h"
 #include "hosts-lab.h"
 #include "store/capture.h"
 #include "store/catalogue.h"
@@ -91,6 +92,22 @@ static void lab_begin(struct lab *l)
 	vckpt_null_world_find(l->w, "g1")->disks = true;
 }
 
+/* A suspension is no measure for checkpoints, and the log tells them apart. */
+static void told_apart(struct lab *l)
+{
+	struct vckpt_store *store = vckpt_store_open(l->store, &l->err);
+	json_t *lines = vckpt_cluster_log(store, "heat", &l->err), *last;
+	struct vckpt_estimate e;
+
+	CU_ASSERT_EQUAL(vckpt_cluster_estimate(store, "heat", &e, &l->err), 0);
+	CU_ASSERT_EQUAL(e.of, 1);
+	last = json_array_get(lines, json_array_size(lines) - 1);
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(last, "action")), "suspend");
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(last, "state")), "committed");
+	json_decref(lines);
+	vckpt_store_close(store);
+}
+
 static void test_orderly(void)
 {
 	struct vckpt_checkpoint_result r;
@@ -109,6 +126,7 @@ static void test_orderly(void)
 	CU_ASSERT_EQUAL(vckpt_null_world_asked(l.w, VCKPT_OP_COMMITTED), 2 * JOB);
 	CU_ASSERT_EQUAL(alive(&l), 0);
 	CU_ASSERT_TRUE(is_suspended(&l));
+	told_apart(&l);
 	/* Nothing runs that could be captured. */
 	CU_ASSERT_EQUAL(suspend(&l), VCKPT_EVIRT);
 	CU_ASSERT_EQUAL(vckpt_cluster_checkpoint(&l.ctx, NULL, &r, NULL), -1);

@@ -57,14 +57,18 @@ static void print_epoch(const struct vckpt_epoch *e)
 	printf("  asked by %s%s%s\n", e->asked_by, *e->why ? ": " : "", e->why);
 	printf("  engine %s, gate %s, drain%s%s: %s\n", e->engine, e->gate, *policy ? " " : "",
 	       policy, e->drain);
-	printf("  stall %s\n", tool_ms(a, tool_number(e->record, "stall_ms")));
+	if (json_is_true(json_object_get(e->record, "suspend")))
+		printf("  a suspension: nobody ran on\n");
+	else
+		printf("  stall %s\n", tool_ms(a, tool_number(e->record, "stall_ms")));
 	for (i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
 		char path[48];
 
 		snprintf(path, sizeof(path), "phases_ms.%s", phases[i]);
-		/* Only where a guest has disks. */
-		if (strcmp(phases[i], "disk") == 0 &&
-		    !json_object_get(json_object_get(e->record, "phases_ms"), "disk"))
+		/* Disks: only where a guest has some; run, release: not of a suspension. */
+		if ((strcmp(phases[i], "disk") == 0 || strcmp(phases[i], "run") == 0 ||
+		     strcmp(phases[i], "release") == 0) &&
+		    !json_object_get(json_object_get(e->record, "phases_ms"), phases[i]))
 			continue;
 		printf("    %-13s %s\n", phases[i], tool_ms(a, tool_number(e->record, path)));
 	}
