@@ -77,12 +77,15 @@ static void test_journal_round_trip(void)
 		CU_ASSERT_EQUAL(back.incarnation, e.incarnation);
 		CU_ASSERT_STRING_EQUAL(back.engine, e.engine);
 		CU_ASSERT_STRING_EQUAL(back.overlays, "");
+		CU_ASSERT_STRING_EQUAL(back.store, "");
 		free(text);
 		strcpy(e.overlays, "/a \"b\"/d.vckpt-1\n/e\n");
+		strcpy(e.store, "/a \"b\"");
 		text = vckpt_journal_encode(&e);
 		CU_ASSERT_PTR_NOT_NULL_FATAL(text);
 		CU_ASSERT_EQUAL(vckpt_journal_decode(text, strlen(text), "x", &back, NULL), 0);
 		CU_ASSERT_STRING_EQUAL(back.overlays, e.overlays);
+		CU_ASSERT_STRING_EQUAL(back.store, e.store);
 		free(text);
 	}
 }
