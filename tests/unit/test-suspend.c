@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "cluster/log.h"
+#include "host/local/internal.h"
 #include "hosts-lab.h"
 #include "store/capture.h"
 #include "store/catalogue.h"
@@ -378,6 +379,53 @@ static void test_ticket(void)
 	lab_close(&l);
 }
 
+/* What a vckptd asks, of a guest that it had paused. */
+static void test_settle(void)
+{
+	struct vckpt_local local = {.log = NULL};
+	struct vckpt_session session = {.local = &local};
+	struct vckpt_guest g = {.s = &session, .name = "g0", .paused = true};
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct vckpt_lease *lease;
+	struct vckpt_store *store;
+	struct lab l;
+	bool over;
+
+	lab_begin(&l);
+	store = vckpt_store_open(l.store, &err);
+	lease = vckpt_lease_acquire(store, "heat", "test", "", "test", 30 * VCKPT_S, &err);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(lease);
+	CU_ASSERT_EQUAL(vckpt_store_begin_epoch(lease, &g.entry.epoch, &err), 0);
+	CU_ASSERT_EQUAL(vckpt_catalogue_ticket(lease, g.entry.epoch, &err), 0);
+	snprintf(g.entry.cluster, sizeof(g.entry.cluster), "heat");
+	/* No suspension; one whose capture nobody was told of: no question. */
+	CU_ASSERT_EQUAL(vckpt_guest_settle(&g, &over, &err), 0);
+	CU_ASSERT_FALSE(over);
+	snprintf(g.entry.store, sizeof(g.entry.store), "%s/none", l.dir);
+	CU_ASSERT_EQUAL(vckpt_guest_settle(&g, &over, &err), 0);
+	CU_ASSERT_FALSE(over);
+	/* The store is away. */
+	g.whole = true;
+	CU_ASSERT_EQUAL(vckpt_guest_settle(&g, &over, &err), -1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "guest g0 stands still until it is known"));
+	/* It is there: void, since nobody has committed it. */
+	snprintf(g.entry.store, sizeof(g.entry.store), "%s", l.store);
+	CU_ASSERT_EQUAL(vckpt_guest_settle(&g, &over, &err), 0);
+	CU_ASSERT_FALSE(over);
+	CU_ASSERT_EQUAL(vckpt_catalogue_ticket(lease, g.entry.epoch, &err), 0); /* it was gone */
+	/* The epoch that lab_open() made is committed. */
+	g.entry.epoch = 1;
+	CU_ASSERT_EQUAL(vckpt_guest_settle(&g, &over, &err), 0);
+	CU_ASSERT_TRUE(over);
+	/* It runs: nothing to be asked. */
+	g.paused = false;
+	CU_ASSERT_EQUAL(vckpt_guest_settle(&g, &over, &err), 0);
+	CU_ASSERT_FALSE(over);
+	vckpt_lease_release(lease);
+	vckpt_store_close(store);
+	lab_close(&l);
+}
+
 static const struct unit_test tests[] = {
 	{"suspended, resumed elsewhere", test_orderly},
 	{"what is refused", test_refused},
@@ -385,6 +433,7 @@ static const struct unit_test tests[] = {
 	{"the coordinator is killed", test_killed},
 	{"cancelled", test_cancelled},
 	{"the ticket", test_ticket},
+	{"what a host asks", test_settle},
 };
 
 UNIT_MAIN("suspend", tests)
