@@ -151,6 +151,69 @@ static void test_failures(void)
 	}
 }
 
+static unsigned alive(struct lab *l)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < JOB; i++)
+		n += vckpt_null_world_find(l->w, lab_guests[i].guest)->there;
+	return n;
+}
+
+/* The `nth` request of that op, whose ever it is, ends so. */
+static void one_state(uint16_t op, unsigned nth, enum vckpt_null_way way, unsigned *moved)
+{
+	struct vckpt_null_rule before = {.op = op, .times = nth, .way = VCKPT_NULL_OK};
+	struct vckpt_null_rule rule = {.op = op, .times = 1, .way = way, .code = VCKPT_EVIRT};
+	struct vckpt_restart_options destroy = {.destroy = true};
+	struct vckpt_restart_result r;
+	struct lab l;
+	bool whole;
+
+	lab_open(&l, 0);
+	make_room(&l);
+	if (nth)
+		vckpt_null_world_rule(l.w, &before);
+	vckpt_null_world_rule(l.w, &rule);
+	*moved += migrate(&l, "g1", "hc", NULL) == 0;
+	/* Hosts die with their guests, else nobody is lost. */
+	whole = alive(&l) == JOB;
+	CU_ASSERT_TRUE(whole || way == VCKPT_NULL_DEAD || way == VCKPT_NULL_LOST);
+	if (whole) {
+		/* Wherever it is, it is found there, and goes where it was to go. */
+		CU_ASSERT_EQUAL(checkpoint(&l), 0);
+		CU_ASSERT_EQUAL(migrate(&l, "g1", "hc", NULL), 0);
+		CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha hc hb hb");
+	}
+	CU_ASSERT_EQUAL(vckpt_cluster_restart(&l.ctx, 0, &destroy, &r, &l.err), 0);
+	vckpt_restart_result_clear(&r);
+	CU_ASSERT_EQUAL(alive(&l), JOB);
+	lab_close(&l);
+}
+
+/* A host that is cut off, whose vckptd or which itself dies, in each state of a migration. */
+static void test_states(void)
+{
+	/* And how often a migration of one guest asks it: of three hosts, four guests. */
+	static const struct {
+		uint16_t op;
+		unsigned times;
+	} asked[] = {{VCKPT_OP_OPEN, 3},
+		     {VCKPT_OP_STATUS, 4},
+		     {VCKPT_OP_HOST, 3},
+		     {VCKPT_OP_MIGRATE, 1}};
+	static const enum vckpt_null_way ways[] = {
+		VCKPT_NULL_FAIL, VCKPT_NULL_LOST, VCKPT_NULL_GONE, VCKPT_NULL_DEAD, VCKPT_NULL_CUT};
+	unsigned moved = 0, runs = 0;
+
+	for (int op = 0; op < 4; op++)
+		for (int way = 0; way < 5; way++)
+			for (unsigned nth = 0; nth < asked[op].times; nth++, runs++)
+				one_state(asked[op].op, nth, ways[way], &moved);
+	printf(" %u runs, %u moved", runs, moved);
+	CU_ASSERT_TRUE(moved > 0 && moved < runs);
+}
+
 static void test_followed(void)
 {
 	struct vckpt_restart_options destroy = {.destroy = true};
@@ -329,6 +392,7 @@ static const struct unit_test tests[] = {
 	{"what is done on the way", test_decide},
 	{"a guest moves", test_moves},
 	{"a guest does not move", test_failures},
+	{"a host that fails, in each state", test_states},
 	{"a guest that somebody else moved", test_followed},
 	{"all off a host", test_evacuate},
 	{"room, and empty hosts", test_rearrange},
