@@ -7,9 +7,9 @@
  * ranks compute) messages wait SECS           all ranks but the first wait in MPI_Recv; the first
  * sleeps
  *
- * "time" prints "pair KIND OUT IN" (see toggle.h) in seconds a message, KIND one of latency (half a
- * round trip of 8 bytes), rate (64 messages of 8 bytes one way, then one back) and bandwidth (8 of
- * 1 MiB one way, one back).
+ * "time" prints "pair KIND OUT IN" (see toggle.h), nanoseconds a message, KIND one of latency (half
+ * a round trip of 8 bytes), rate (64 messages of 8 bytes one way, then one back) and bandwidth (8
+ * of 1 MiB one way, one back).
  */
 #include <mpi.h>
 #include <stdint.h>
@@ -90,14 +90,11 @@ static void (*working)(void);
 /* A quarter of a block before each. */
 static void warm(void)
 {
-	unsigned n = rounds;
-
-	rounds = n / 4 + 1;
-	working();
-	rounds = n;
+	for (unsigned i = 0; i < TOGGLE_PARTS / 4 + 1; i++)
+		working();
 }
 
-/* So many rounds that a block takes about `ms`. */
+/* So many rounds that a part of a block takes about `ms`, but one at least. */
 static void calibrate(void (*work)(void), double ms)
 {
 	double t;
@@ -107,10 +104,11 @@ static void calibrate(void (*work)(void), double ms)
 		work();
 		t = (MPI_Wtime() - t) * 1e3;
 		MPI_Bcast(&t, 1, MPI_DOUBLE, 0, MPI_COMM_WORLD);
-		if (t > ms / 4)
+		if (t > 4 * ms)
 			break;
 	}
-	rounds = (unsigned)((double)rounds * ms / t) + 1;
+	rounds = (unsigned)((double)rounds * ms / t);
+	rounds += rounds == 0;
 }
 
 static void measure(unsigned pairs, double ms)
@@ -118,10 +116,8 @@ static void measure(unsigned pairs, double ms)
 	toggle_init();
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		working = kinds[i].work;
-		calibrate(working, ms);
-		if (rank == 0)
-			printf("per %s %.0f\n", kinds[i].name, rounds * kinds[i].messages);
-		toggle_pairs(kinds[i].name, pairs, kinds[i].work, warm);
+		calibrate(working, ms / TOGGLE_PARTS);
+		toggle_pairs(kinds[i].name, pairs, working, warm, rounds * kinds[i].messages);
 	}
 	if (rank == 0)
 		printf("proof sites %u times %u\n", toggle_sites(), toggle_times());

@@ -1,7 +1,8 @@
 /*
  * solver.c: preloaded into an unchanged solver, by MPI's profiling interface.  Each MPI_Allreduce
  * ends a step; every BENCH_STEPS steps the gate goes out or in (toggle.h), and rank 0 prints "pair
- * solver OUT IN", seconds a block. After BENCH_PAIRS pairs the rest of the run is left alone.
+ * solver OUT IN", nanoseconds, the median of a block's steps. After BENCH_PAIRS pairs the rest of
+ * the run is left alone.
  */
 #include <mpi.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include "toggle.h"
 
 static unsigned steps, pairs, at, block;
-static double begun, took[2];
+static double *times, last, took[2];
 static int rank = -1;
 
 static void begin_block(void)
@@ -21,9 +22,9 @@ static void begin_block(void)
 
 static void end_block(void)
 {
-	took[toggle_second(block)] = MPI_Wtime() - begun;
+	took[toggle_second(block)] = toggle_median(times, steps) * 1e9;
 	if (block % 2 == 1 && rank == 0)
-		printf("%s solver %.9f %.9f\n", toggle_control(block) ? "control" : "pair", took[0],
+		printf("%s solver %.3f %.3f\n", toggle_control(block) ? "control" : "pair", took[0],
 		       took[1]);
 	if (++block < toggle_blocks(pairs)) {
 		begin_block();
@@ -40,13 +41,12 @@ static void first(void)
 
 	steps = s ? (unsigned)atoi(s) : 0;
 	pairs = p ? (unsigned)atoi(p) : 0;
-	if (!steps || !pairs) {
+	times = calloc(steps + 1, sizeof(*times));
+	if (!steps || !pairs || !times) {
 		fprintf(stderr, "solver: BENCH_STEPS and BENCH_PAIRS are to be set\n");
 		PMPI_Abort(MPI_COMM_WORLD, 2);
 	}
 	PMPI_Comm_rank(MPI_COMM_WORLD, &rank);
-	if (rank == 0)
-		printf("per solver %u\n", steps);
 	toggle_init();
 	begin_block();
 }
@@ -55,12 +55,16 @@ static void first(void)
 int MPI_Allreduce(const void *from, void *to, int n, MPI_Datatype t, MPI_Op op, MPI_Comm c)
 {
 	int done = PMPI_Allreduce(from, to, n, t, op, c);
+	double now = MPI_Wtime();
 
-	if (rank < 0)
+	if (rank < 0) {
 		first();
-	else if (block < toggle_blocks(pairs) && ++at == steps / 4)
-		begun = MPI_Wtime();
-	else if (block < toggle_blocks(pairs) && at == steps / 4 + steps)
-		end_block();
+	} else if (block < toggle_blocks(pairs)) {
+		if (at >= steps / 4)
+			times[at - steps / 4] = now - last;
+		if (++at == steps / 4 + steps)
+			end_block();
+	}
+	last = MPI_Wtime();
 	return done;
 }

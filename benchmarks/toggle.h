@@ -9,7 +9,8 @@
 
 #include <stdbool.h>
 
-/* After MPI_Init.  Ends the job if the component was not loaded or holds nothing. */
+/* After MPI_Init.  Ends the job if the component was not loaded or holds nothing.  Where there is a
+ * processor for each rank, it stays on its own from now on. */
 void toggle_init(void);
 
 /* All ranks call it before a block of work.  Ends the job if the slot does not say what was asked
@@ -21,11 +22,17 @@ unsigned toggle_sites(void);
 unsigned toggle_times(void);
 
 /*
- * Blocks of work with the gate out and in by turns (out, in, in, out, ...), `warm` before each.
- * Rank 0 prints "pair NAME OUT IN", the seconds of each, and by turns with these "control NAME IN
- * IN": the same with the gate in on both sides.
+ * Blocks of work with the gate out and in by turns (out, in, in, out, ...), `warm` before each.  A
+ * block is TOGGLE_PARTS times work(), and its time the median of these: what interrupts one of them
+ * does not count.  Rank 0 prints "pair NAME OUT IN", nanoseconds for each of the `messages` of a
+ * work(), and by turns with these "control NAME IN IN": the same with the gate in on both sides.
  */
-void toggle_pairs(const char *name, unsigned pairs, void (*work)(void), void (*warm)(void));
+enum { TOGGLE_PARTS = 15 };
+void toggle_pairs(const char *name, unsigned pairs, void (*work)(void), void (*warm)(void),
+		  double messages);
+
+/* The middle one of `n` times, which it sorts. */
+double toggle_median(double *times, unsigned n);
 
 /* Block `i`: the second of its pair's two sides (in) or the first (out), and whether its pair is a
  * control, which each fourth is.  The order within a pair is turned round each time. */
