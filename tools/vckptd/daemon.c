@@ -1,9 +1,12 @@
 #include <event2/event.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -161,6 +164,27 @@ static void tear_down(struct daemon *d)
 	vckpt_close_fd(&d->lock);
 }
 
+/* sd_notify(3): systemd, if it started us, lets whoever waits for the service go on. */
+static void tell_systemd(void)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t len = path ? strlen(path) : 0;
+	vckpt_autofd int fd = -1;
+
+	if (len < 2 || len >= sizeof(to.sun_path))
+		return;
+	memcpy(to.sun_path, path, len);
+	if (to.sun_path[0] == '@')
+		to.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	/* Not heard, it kills us after a while, and says so. */
+	if (fd >= 0)
+		sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (const struct sockaddr *)&to,
+		       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+	unsetenv("NOTIFY_SOCKET"); /* none of our children's business */
+}
+
 int daemon_run(const struct options *o, int *ready, struct vckpt_error *err)
 {
 	struct daemon d = {
@@ -178,6 +202,7 @@ int daemon_run(const struct options *o, int *ready, struct vckpt_error *err)
 		if (*ready >= 0 && write(*ready, "", 1) < 0)
 			vckpt_log(&d.log, VCKPT_WARN, "vckptd", "nobody waits for us");
 		vckpt_close_fd(ready);
+		tell_systemd();
 		if (event_base_dispatch(d.base) < 0)
 			rc = vckpt_fail(err, VCKPT_ESYSTEM, "the event loop failed");
 	}
