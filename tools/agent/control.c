@@ -12,12 +12,16 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/process.h"
+
+/* So long is waited for who was killed. */
+#define STOPPED_FREEZER VCKPT_S
 
 static int take_lock(struct vckpt_control *c, const char *run_dir, struct vckpt_error *err)
 {
@@ -209,22 +213,6 @@ static void thaw(const struct vckpt_fs *fs)
 	close(fd);
 }
 
-/* Also the keeper's: nothing is allocated. */
-bool vckpt_control_thaw(struct vckpt_control *c)
-{
-	struct vckpt_state *s = c->state;
-	uint32_t n = atomic_load(&s->nfrozen), freezer = atomic_load(&s->freezer);
-
-	if (n == 0)
-		return true;
-	if (freezer && vckpt_process_start((pid_t)freezer) == s->freezer_start)
-		return false;
-	while (n-- > 0)
-		thaw(&s->frozen[n]);
-	atomic_store(&s->nfrozen, 0);
-	return true;
-}
-
 static bool is_stopped(pid_t pid)
 {
 	char path[64], text[512];
@@ -234,6 +222,44 @@ static bool is_stopped(pid_t pid)
 	vckpt_proc_read(path, text, sizeof(text));
 	p = strrchr(text, ')');
 	return p && p[1] == ' ' && (p[2] == 'T' || p[2] == 't');
+}
+
+/* He who froze what is noted, if he can still thaw it; 0 if nobody. */
+static pid_t freezer_of(const struct vckpt_state *s)
+{
+	pid_t pid = (pid_t)atomic_load(&s->freezer);
+
+	return pid && vckpt_process_start(pid) == s->freezer_start ? pid : 0;
+}
+
+/* Also the keeper's: nothing is allocated. */
+bool vckpt_control_thaw(struct vckpt_control *c)
+{
+	struct vckpt_state *s = c->state;
+	uint32_t n = atomic_load(&s->nfrozen);
+
+	if (n == 0)
+		return true;
+	if (freezer_of(s))
+		return false;
+	while (n-- > 0)
+		thaw(&s->frozen[n]);
+	atomic_store(&s->nfrozen, 0);
+	return true;
+}
+
+/* Somebody stopped him (SIGSTOP), and the hold has expired: what he froze is thawed without him. */
+static void end_stopped_freezer(const struct vckpt_state *s)
+{
+	uint64_t until = vckpt_now() + STOPPED_FREEZER;
+	const struct timespec moment = {.tv_nsec = VCKPT_MS};
+	pid_t pid = freezer_of(s);
+
+	if (!pid || !is_stopped(pid))
+		return;
+	kill(pid, SIGKILL);
+	while (freezer_of(s) && vckpt_now() < until)
+		nanosleep(&moment, NULL);
 }
 
 void vckpt_control_stop(struct vckpt_control *c, pid_t pid)
@@ -285,8 +311,10 @@ void vckpt_control_expire(struct vckpt_control *c, struct vckpt_nl *nl, uint32_t
 	uint32_t opening = become(seen, VCKPT_ACTIVE_OPENING);
 
 	if ((seen & VCKPT_ACTIVE_BITS) == VCKPT_ACTIVE_HELD &&
-	    atomic_compare_exchange_strong(&c->state->active, &seen, opening))
+	    atomic_compare_exchange_strong(&c->state->active, &seen, opening)) {
+		end_stopped_freezer(c->state);
 		open_all(c, nl, opening);
+	}
 }
 
 void vckpt_control_settle(struct vckpt_control *c, struct vckpt_nl *nl)
