@@ -115,17 +115,17 @@ journal()
 		"$TEST_DIR/raw" && dumpe2fs -h "$TEST_DIR/raw" 2>/dev/null | grep -c needs_recovery
 }
 
-# The agent (of vckpt-agent's processes the oldest), its freezer, its keeper.
-kill_in_guest()
+# in_guest SIGNAL WHOM: the agent (of vckpt-agent's processes the oldest), its freezer, its keeper.
+in_guest()
 {
 	local pick
-	case $1 in
+	case $2 in
 	agent) pick='grep -v keeper | head -n 1' ;;
 	freezer) pick='grep -v keeper | tail -n 1' ;;
 	both) pick='grep -v keeper' ;;
 	all) pick=cat ;;
 	esac
-	"$lab" run n1 "kill -KILL \$(for p in \$(pidof vckpt-agent); do echo \$p \$(cat /proc/\$p/comm); done | sort -n | $pick | cut -d ' ' -f 1)"
+	"$lab" run n1 "kill -$1 \$(for p in \$(pidof vckpt-agent); do echo \$p \$(cat /proc/\$p/comm); done | sort -n | $pick | cut -d ' ' -f 1)"
 }
 
 # frozen_and_killed NAME WHOM [no-successor]: the guests are held and n1 is frozen, the coordinator stands still.
@@ -135,9 +135,23 @@ frozen_and_killed()
 	vckpt_stopped stop checkpoint site --freeze-fs --gate socket || return
 	expect_ok "the writer stands still" stands
 	[ $# -lt 3 ] || "$lab" run n1 'chmod 644 /usr/sbin/vckpt-agent'
-	kill_in_guest "$2"
+	in_guest KILL "$2"
 	expect_ok "$1" writes 5
 	[ $# -lt 3 ] || "$lab" run n1 'chmod 755 /usr/sbin/vckpt-agent'
+	vckpt_signal KILL
+	wait "$vckpt_job" 2>/dev/null
+	expect_ok "and all are free" wait_until 20 guests_free
+}
+
+# Also when nobody of them dies but all stand still, whom the keeper does not wait for. In time for a test.
+frozen_and_stopped()
+{
+	printf '[deadlines]\npause = 1\ncut = 1\nrun = 1\nrelease = 1\n' >"$TEST_DIR/conf"
+	VCKPT_CONFIG=$TEST_DIR/conf vckpt_stopped stop checkpoint site --freeze-fs --gate socket || return
+	in_guest STOP both
+	expect_ok "agent and child are stopped, and the writer stands still" stands
+	expect_ok "until the hold expires, and the keeper thaws" writes 60
+	in_guest CONT agent
 	vckpt_signal KILL
 	wait "$vckpt_job" 2>/dev/null
 	expect_ok "and all are free" wait_until 20 guests_free
@@ -162,6 +176,7 @@ freezing()
 	frozen_and_killed "the child dies, and the agent thaws" freezer
 	frozen_and_killed "both die, and the keeper thaws" both no-successor
 	frozen_and_killed "all die, and the next agent thaws" all
+	frozen_and_stopped
 
 	kill_guest n1 n2
 	expect_ok "a restart from where it was frozen" vckpt restart "site@$clean"
@@ -219,6 +234,31 @@ job_of_lines()
 		[ \$((n % 10)) -gt 0 ] || sync -d /proc/self/fd/1 2>/dev/null || sync; usleep 20000; done >>/net/out; echo \$n >/run/total"'
 }
 
+# A connection of n2 to somebody outside, who keeps it. At the end of its input nc would shut its side.
+connected()
+{
+	"$lab" run n2 'job start talk "sleep 1000 | nc 10.99.0.201 2049"'
+	expect_ok "n2 talks to somebody outside" wait_until 20 "$lab" run n2 "netstat -tn | grep -q '10.99.0.201:2049 *ESTABLISHED'"
+}
+
+# An address for some minutes, as a DHCP client sets it: busybox cannot, this machine's own ip can.
+lend()
+{
+	"$lab" run n2 'LD_LIBRARY_PATH=/run/ip /run/ip/ip addr change 10.98.0.2/24 dev eth0 valid_lft 600 preferred_lft 600'
+}
+
+# n2's clock is an hour late: when it comes back it has been away as long.
+lent()
+{
+	local f
+	for f in "$(command -v ip)" $(ldd "$(command -v ip)" | grep -oE '/[^ ]+'); do
+		"$lab" put n2 "$f" "/run/ip/${f##*/}" || give_up "$f cannot be put into n2"
+	done
+	expect_ok "an address of n2 is leased" lend
+	expect_match "which doctor notes" "$(vckpt doctor site)" '^note +n2 10\.98\.0\.2: its lease runs out in [0-9]+ s'
+	"$lab" run n2 "date -s @$(($(date +%s) - 3600)) >/dev/null"
+}
+
 outside()
 {
 	server_start
@@ -228,9 +268,20 @@ outside()
 	said=$(vckpt checkpoint site --refuse=network-file 2>&1)
 	expect_eq "a checkpoint that is to have all is refused" $? 7
 	expect_match "with the file and the way on" "$said" 'n1: pid [0-9]+ \(sh\): /net/out .*--warn=network-file'
+	connected
+	said=$(vckpt checkpoint site --refuse=all --warn=network-file,host-device 2>&1)
+	expect_eq "so it is for a connection that leaves the cluster" $? 7
+	expect_match "which is named" "$said" 'n2: pid [0-9]+ \(nc\): a connection to 10\.99\.0\.201:2049 leaves the cluster.*--warn=outside-connection'
+	"$lab" run n2 'job kill talk'
+	said=$(vckpt checkpoint site --refuse=host-device 2>&1)
+	expect_eq "so it is for a USB device of the host" $? 7
+	expect_match "which is named, too" "$said" 'n2: USB device dead:beef: the host.s.*--warn=host-device'
+	expect_match "by doctor as well" "$(vckpt doctor site)" '^warn +n2 USB device dead:beef: the host.s, given to the guest'
+	lent
 	expect_ok "by default it only warns" vckpt checkpoint site
 	e=$(newest)
 	expect_match "and shows it" "$(vckpt show "site@$e")" '^  not in the cut: n1 pid [0-9]+ \(sh\): /net/out'
+	expect_match "with the device" "$(vckpt show "site@$e")" '^  not in the cut: n2 USB device dead:beef'
 	expect_match "with the length" "$(vckpt show "site@$e")" '^    n1: pid [0-9]+ appends to /net/out, [1-9][0-9]+ bytes long'
 	expect_ok "the job goes on" wait_until 20 arrived $(($(wc -l <"$export_dir/out") + 60))
 
@@ -243,6 +294,14 @@ outside()
 	expect_eq "which the history keeps" "$(vckpt log site --json | jq -r '.[-1].rewound[] | "\(.path) \(.was) \(.length)"')" \
 		"/net/out $was $cut"
 	expect_ok "what was cut away is there" cmp <(tail -c +$((cut + 1)) "$TEST_DIR/out.was") "$export_dir"/out.vckpt-"$e"-*
+	expect_match "a lease that ran out is told" "$said" 'n2.*lease of 10\.98\.0\.2 ran out meanwhile'
+	expect_match "by doctor, too" "$(vckpt doctor site)" '^warn +n2 10\.98\.0\.2: its lease ran out while the guest was away for [0-9]{4} s'
+	refusal=$(vckpt checkpoint site --refuse=address-lease 2>&1)
+	expect_eq "and is a reason to refuse" $? 7
+	expect_match "with the cure" "$refusal" 'n2: 10\.98\.0\.2: its lease ran out .*have it renewed.*--warn=address-lease'
+	lend
+	expect_ok "until it is renewed" vckpt checkpoint site --refuse=address-lease
+	"$lab" run n2 'ip addr del 10.98.0.2/24 dev eth0'
 	expect_ok "the job goes on from there" wait_until 60 arrived $(($(wc -l <"$TEST_DIR/out.was") + 20))
 	"$lab" run n1 'touch /run/stop'
 	expect_ok "to its end" wait_until 30 "$lab" run n1 '[ -e /run/total ]'
@@ -251,14 +310,47 @@ outside()
 		cmp <(seq -f 'line %.0f' "$("$lab" run n1 'cat /run/total')") "$export_dir/out"
 }
 
+# ---- a vckptd that systemd starts (Type=notify) is told of when it can be asked ----
+
+notifies()
+{
+	expect_eq "who started vckptd is told when it can be asked" "$("$lab" exec h1 "$VCKPT_BUILD/run" python3 - "$VCKPT_BUILD/vckptd" "$TEST_DIR" 2>&1 <<'Y'
+import os, socket, subprocess, sys
+folder = sys.argv[2] + "/notified"
+os.mkdir(folder)
+heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+heard.bind(folder + "/notify")
+heard.settimeout(60)
+daemon = subprocess.Popen([sys.argv[1], "--foreground", "--socket", folder + "/socket"], stderr=subprocess.DEVNULL,
+                          env={**os.environ, "NOTIFY_SOCKET": folder + "/notify"})
+try:
+    print(heard.recv(64).decode())
+    socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).connect(folder + "/socket")
+finally:
+    daemon.terminate()
+    print(daemon.wait())
+Y
+	)" $'READY=1\n0'
+}
+
 mkdir "$TEST_DIR/images"
 truncate -s 64M "$TEST_DIR/images/a.img"
 mke2fs -q -t ext4 "$TEST_DIR/images/a.img" || give_up "no file system"
 image_ready
 guests=(n1 n2)
 "$lab" up --owner $$ --scratch "$TEST_DIR" ${VCKPT_TEST_CACHE:+--cache "$VCKPT_TEST_CACHE"} || give_up "no lab"
-"$lab" define h1 n1 1 --disk "$TEST_DIR/images/a.img" && "$lab" define h1 n2 2 && "$lab" boot n1 n2 || give_up "no guests"
+"$lab" define h1 n1 1 --disk "$TEST_DIR/images/a.img" && "$lab" define h1 n2 2 || give_up "no guests"
+# A kernel without USB (of a machine in a cloud) has no list of devices, for which libvirt asks: an empty one.
+"$lab" exec h1 sh -ec '[ -d /sys/bus/usb/devices ] || {
+	mkdir /run/bus; mount --rbind /sys/bus /run/bus; mount -t tmpfs bus /sys/bus; mkdir -p /sys/bus/usb/devices
+	for b in /run/bus/*; do mkdir /sys/bus/${b##*/}; mount --rbind $b /sys/bus/${b##*/}; done; }' || give_up "no list of USB devices"
+# One that is not plugged in at the moment: libvirt starts the guest without.
+sed -i "s|<controller type='usb' model='none'/>|<controller type='usb' model='piix3-uhci'/>\\
+	<hostdev mode='subsystem' type='usb'><source startupPolicy='optional'><vendor id='0xdead'/><product id='0xbeef'/></source></hostdev>|" \
+	"$LAB_DIR/guests/n2/domain.xml"
+"$lab" exec h1 virsh -q define "$LAB_DIR/guests/n2/domain.xml" && "$lab" boot n1 n2 || give_up "no guests"
 expect_ok "domains are adopted" vckpt adopt site n1 n2
+notifies
 hooks
 outside
 freezing
