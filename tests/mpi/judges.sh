@@ -13,6 +13,14 @@ judge_names()
 	done
 }
 
+# judge_memory NAME: MB of a guest that it runs in.
+judge_memory()
+{
+	local mb
+	mb=$("$judges_dir/$1" memory)
+	echo "${mb:-256}"
+}
+
 # judges_missing NAME...: the Debian packages that these want and this machine has not.
 judges_missing()
 {
