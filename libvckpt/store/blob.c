@@ -24,6 +24,7 @@ static enum vckpt_crypt_part part_of(const char *magic)
 {
 	return strcmp(magic, VCKPT_BLOB_MAP) == 0      ? VCKPT_CRYPT_MAP
 	       : strcmp(magic, VCKPT_BLOB_DEVICE) == 0 ? VCKPT_CRYPT_DEVICE
+	       : strcmp(magic, VCKPT_BLOB_PAGES) == 0  ? VCKPT_CRYPT_PAGES
 						       : VCKPT_CRYPT_XML;
 }
 
@@ -181,26 +182,34 @@ static int decode_sealed(uint8_t *file, size_t file_len, const char *magic, cons
 	return expand(&h, bytes, h.stored - VCKPT_CRYPT_TAG, path, data, len, err);
 }
 
-int vckpt_blob_read(const char *path, const char *magic, const struct vckpt_store_file *want,
-		    const struct vckpt_data_key *key, char **data, size_t *len,
-		    struct vckpt_error *err)
+static int is_wanted(const char *path, const struct vckpt_store_file *want, const char *file,
+		     size_t n, struct vckpt_error *err)
 {
-	vckpt_autofree char *file = NULL;
 	struct vckpt_digest is;
-	size_t n;
 
-	if (vckpt_read_own_file(path, SIZE_MAX / 2, &file, &n, err) < 0)
-		return -1;
 	if (n != want->bytes)
 		return vckpt_fail(err, VCKPT_EDAMAGED,
 				  "%s is damaged: it has %zu bytes, the catalogue says %llu", path,
 				  n, (unsigned long long)want->bytes);
 	vckpt_digest_of(&is, file, n, NULL, 0);
-	if (!vckpt_digest_equal(&is, &want->digest))
-		return vckpt_fail(err, VCKPT_EDAMAGED,
-				  "%s is damaged: it is not the file the catalogue names "
-				  "(checksum differs)",
-				  path);
+	if (vckpt_digest_equal(&is, &want->digest))
+		return 0;
+	return vckpt_fail(err, VCKPT_EDAMAGED,
+			  "%s is damaged: it is not the file the catalogue names "
+			  "(checksum differs)",
+			  path);
+}
+
+int vckpt_blob_read(const char *path, const char *magic, const struct vckpt_store_file *want,
+		    const struct vckpt_data_key *key, char **data, size_t *len,
+		    struct vckpt_error *err)
+{
+	vckpt_autofree char *file = NULL;
+	size_t n;
+
+	if (vckpt_read_own_file(path, SIZE_MAX / 2, &file, &n, err) < 0 ||
+	    (want && is_wanted(path, want, file, n, err) < 0))
+		return -1;
 	return key ? decode_sealed((uint8_t *)file, n, magic, path, key, data, len, err)
 		   : vckpt_blob_decode(file, n, magic, path, data, len, err);
 }

@@ -17,6 +17,7 @@
 #define VCKPT_BLOB_MAP    "VCKPTMAP"
 #define VCKPT_BLOB_DEVICE "VCKPTDEV"
 #define VCKPT_BLOB_XML    "VCKPTXML"
+#define VCKPT_BLOB_PAGES  "VCKPTPGS"
 
 /* Makes the file `path` (which must not exist) from `data`, 0600, fsynced, encrypted if there is a
  * key; *out is what it is.  On failure nothing is left behind. */
@@ -24,8 +25,9 @@ int vckpt_blob_write(const char *path, const char *magic, const struct vckpt_dat
 		     const void *data, size_t len, struct vckpt_store_file *out,
 		     struct vckpt_error *err);
 
-/* Reads, compares with what the catalogue says, checks, opens (it is encrypted exactly if there is
- * a key), expands; *data is malloc'ed, one NUL added, the caller frees it. */
+/* Reads, compares with what the catalogue says (NULL: nothing is said of it), checks, opens (it is
+ * encrypted exactly if there is a key), expands; *data is malloc'ed, one NUL added, the caller
+ * frees it. */
 int vckpt_blob_read(const char *path, const char *magic, const struct vckpt_store_file *want,
 		    const struct vckpt_data_key *key, char **data, size_t *len,
 		    struct vckpt_error *err);

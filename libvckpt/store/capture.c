@@ -8,18 +8,18 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/io.h"
 #include "store/blob.h"
 #include "store/bytes.h"
+#include "store/compose.h"
 #include "store/keys.h"
 #include "store/layout.h"
 #include "store/map.h"
 #include "store/packer.h"
+#include "store/pagelist.h"
 
-/* Only in memory: a page in a block that this capture wrote; on disk it is VCKPT_PAGE_STORED. */
-#define OWN           3
-#define NONE          UINT32_MAX
 #define MAX_DEVICE    ((size_t)1 << 30)
 #define MAX_PART_NAME 255
 
@@ -28,13 +28,19 @@ struct vckpt_store_capture {
 	char cluster[VCKPT_NAME_SIZE];
 	uint64_t epoch;
 	char dir[PATH_MAX], pack_path[PATH_MAX], map_path[PATH_MAX], device_path[PATH_MAX],
-		xml_path[PATH_MAX], key_path[PATH_MAX];
+		xml_path[PATH_MAX], key_path[PATH_MAX], pages_path[PATH_MAX];
 	struct vckpt_data_key *key; /* NULL: it is not encrypted */
 	char key_id[VCKPT_KEY_ID];
 	struct vckpt_map parent; /* empty without one */
 	struct vckpt_map map;    /* blocks and packs only at the end */
 	bool have_blocks;
 	struct vckpt_packer *packer;
+	struct vckpt_index *index;      /* NULL: none */
+	int64_t pack;                   /* our pack in it; -1: none */
+	struct vckpt_store_file packed; /* our pack, when it is at its end */
+	bool settling, pack_ended;
+	bool *uses; /* packs of the index that are waited for */
+	uint32_t n_uses;
 	struct vckpt_error error;     /* sticky, of this thread */
 	uint64_t bytes_in, packer_in; /* of all pages; of those that are not zero */
 	uint8_t *device;
@@ -42,7 +48,7 @@ struct vckpt_store_capture {
 	uint32_t device_parts;
 	char *xml;
 	size_t xml_len;
-	bool made[3]; /* map, device, xml exist */
+	bool made[4]; /* map, device, xml, pages exist */
 };
 
 static int keep(struct vckpt_store_capture *c, const struct vckpt_error *why,
@@ -106,7 +112,8 @@ static int set_paths(struct vckpt_store_capture *c, const char *guest, struct vc
 	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "device", c->device_path, err) <
 		    0 ||
 	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "xml", c->xml_path, err) < 0 ||
-	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "key", c->key_path, err) < 0)
+	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "key", c->key_path, err) < 0 ||
+	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "pages", c->pages_path, err) < 0)
 		return -1;
 	if (stat(c->dir, &st) == 0)
 		return vckpt_check_folders(c->store, c->cluster, c->epoch, err);
@@ -127,17 +134,37 @@ static int check_options(const struct vckpt_capture_options *o, uint64_t epoch,
 	return 0;
 }
 
+static int start_packer(struct vckpt_store_capture *c, const struct vckpt_capture_options *o,
+			struct vckpt_error *err)
+{
+	struct vckpt_packer_how how = {.codec = o->codec,
+				       .level = o->level,
+				       .threads = o->threads,
+				       .pool = o->pool,
+				       .pace = o->pace,
+				       .key = c->key,
+				       .index = o->index};
+	char name[VCKPT_PACK_NAME];
+
+	if (o->index) {
+		vckpt_pack_name(c->epoch, c->map.guest, name);
+		c->index = o->index;
+		c->pack = vckpt_index_pack_begin(o->index, name, err);
+		if (c->pack < 0)
+			return -1;
+		how.pack = (uint32_t)c->pack;
+	}
+	c->packer = vckpt_packer_start(c->pack_path, vckpt_store_uuid_bytes(c->store), c->epoch,
+				       &how, err);
+	return c->packer ? 0 : -1;
+}
+
 struct vckpt_store_capture *vckpt_capture_begin(const struct vckpt_store *store,
 						const char *cluster, uint64_t epoch,
 						const char *guest,
 						const struct vckpt_capture_options *o,
 						struct vckpt_error *err)
 {
-	struct vckpt_packer_how how = {.codec = o->codec,
-				       .level = o->level,
-				       .threads = o->threads,
-				       .pool = o->pool,
-				       .pace = o->pace};
 	struct vckpt_store_capture *c;
 
 	if (check_options(o, epoch, err) < 0 ||
@@ -150,17 +177,14 @@ struct vckpt_store_capture *vckpt_capture_begin(const struct vckpt_store *store,
 		return NULL;
 	}
 	c->store = store;
+	c->pack = -1;
 	c->epoch = c->map.epoch = epoch;
 	snprintf(c->cluster, sizeof(c->cluster), "%s", cluster);
 	snprintf(c->map.guest, sizeof(c->map.guest), "%s", guest);
 	if (set_paths(c, guest, err) == 0 &&
 	    vckpt_data_key_make(store, cluster, epoch, guest, &c->key, c->key_id, err) == 0 &&
-	    (!o->parent || open_parent(c, guest, o->parent, err) == 0)) {
-		how.key = c->key;
-		c->packer = vckpt_packer_start(c->pack_path, vckpt_store_uuid_bytes(store), epoch,
-					       &how, err);
-	}
-	if (c->packer)
+	    (!o->parent || open_parent(c, guest, o->parent, err) == 0) &&
+	    start_packer(c, o, err) == 0)
 		return c;
 	if (c->key)
 		unlink(c->key_path);
@@ -260,7 +284,7 @@ int vckpt_capture_page(struct vckpt_store_capture *c, uint32_t block, uint64_t p
 		return keep(c, &why, err);
 	c->bytes_in += VCKPT_PAGE;
 	c->packer_in += VCKPT_PAGE;
-	*e = vckpt_entry(OWN, place, in);
+	*e = vckpt_entry(VCKPT_PAGE_OWN, place, in);
 	return 0;
 }
 
@@ -339,102 +363,79 @@ bool vckpt_capture_behind(struct vckpt_store_capture *c)
 	return vckpt_packer_behind(c->packer);
 }
 
-/* Which new number a block or pack got; NONE until a page needs it. */
-struct renumber {
-	uint32_t *own, *old, *packs;
-};
-
-static void renumber_clear(struct renumber *r)
+static struct vckpt_composed composed(struct vckpt_store_capture *c)
 {
-	free(r->own);
-	free(r->old);
-	free(r->packs);
+	return (struct vckpt_composed){.map = &c->map,
+				       .parent = &c->parent,
+				       .packer = c->packer,
+				       .index = c->index,
+				       .own = c->pack < 0 ? 0 : (uint32_t)c->pack};
 }
 
-static uint32_t *all_none(size_t n)
+/* Our pack is whole, and those who refer to it may know. */
+static int end_pack(struct vckpt_store_capture *c, struct vckpt_error *err)
 {
-	uint32_t *p = malloc((n + 1) * sizeof(*p));
+	struct vckpt_composed all = composed(c);
+	const struct vckpt_block_ref *blocks;
+	struct vckpt_pack_ref ref = {0};
+	uint32_t n;
 
-	if (p)
-		memset(p, 0xff, (n + 1) * sizeof(*p));
-	return p;
+	if (vckpt_packer_finish(c->packer, &c->packed, err) < 0)
+		return -1;
+	if (!c->index)
+		return 0;
+	ref.bytes = c->packed.bytes;
+	ref.digest = c->packed.digest;
+	blocks = vckpt_packer_blocks(c->packer, &n);
+	vckpt_index_pack_end(c->index, (uint32_t)c->pack, &ref, blocks, n);
+	c->pack_ended = true;
+	return vckpt_compose_uses(&all, &c->uses, &c->n_uses, err);
 }
 
-/* Puts block `from` at the end of the map's table, its pack too if it is new there. */
-static uint32_t adopt(struct vckpt_store_capture *c, struct renumber *r, bool own,
-		      const struct vckpt_block_ref *from)
+static int is_there(struct vckpt_store_capture *c, uint32_t pack, uint64_t ns,
+		    struct vckpt_error *err)
 {
-	struct vckpt_map *m = &c->map;
-	struct vckpt_block_ref *to = &m->blocks[m->n_blocks];
+	char guest[VCKPT_NAME_SIZE];
 
-	*to = *from;
-	if (own) {
-		to->pack = 0;
-		return m->n_blocks++;
+	switch (vckpt_index_pack_wait(c->index, pack, ns)) {
+	case VCKPT_PACK_OPEN:
+		return 0;
+	case VCKPT_PACK_WHOLE:
+		return 1;
+	default:
+		vckpt_pack_guest(vckpt_index_pack(c->index, pack)->name, guest);
+		return vckpt_fail(err, VCKPT_EFAIL,
+				  "pages of guest %s lie in the capture of guest %s, which failed",
+				  c->map.guest, guest);
 	}
-	if (r->packs[from->pack] == NONE) {
-		m->packs[m->n_packs] = c->parent.packs[from->pack];
-		r->packs[from->pack] = m->n_packs++;
-	}
-	to->pack = r->packs[from->pack];
-	return m->n_blocks++;
 }
 
-static void count_and_number(struct vckpt_store_capture *c, struct renumber *r,
-			     const struct vckpt_block_ref *own, struct vckpt_receipt *out)
+bool vckpt_capture_settle(struct vckpt_store_capture *c, uint64_t ns)
 {
-	struct vckpt_map *m = &c->map;
+	const uint64_t until = vckpt_now() + ns;
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	int rc = 1;
 
-	for (uint64_t i = 0; i < m->first[m->n_ram]; i++) {
-		uint64_t e = m->entries[i];
-		uint32_t b = vckpt_entry_block(e);
-		uint32_t *number;
-
-		switch (vckpt_entry_kind(e)) {
-		case VCKPT_PAGE_ABSENT:
-			out->pages_absent++;
-			continue;
-		case VCKPT_PAGE_ZERO:
-			out->pages_zero++;
-			continue;
-		case OWN:
-			out->pages_stored++;
-			number = &r->own[b];
-			if (*number == NONE)
-				*number = adopt(c, r, true, &own[b]);
-			break;
-		default:
-			out->pages_inherited++;
-			number = &r->old[b];
-			if (*number == NONE)
-				*number = adopt(c, r, false, &c->parent.blocks[b]);
+	if (c->error.code)
+		return true;
+	if (!c->settling) {
+		c->settling = true;
+		if (end_pack(c, &why) < 0) {
+			keep(c, &why, NULL);
+			return true;
 		}
-		m->entries[i] = vckpt_entry(VCKPT_PAGE_STORED, vckpt_entry_place(e), *number);
 	}
-}
+	for (uint32_t i = 0; i < c->n_uses && rc > 0; i++) {
+		uint64_t now = vckpt_now();
 
-static int build_map(struct vckpt_store_capture *c, struct vckpt_receipt *out,
-		     struct vckpt_error *err)
-{
-	vckpt_auto(renumber_clear) struct renumber r = {0};
-	const struct vckpt_block_ref *own;
-	struct vckpt_map *m = &c->map;
-	uint32_t n_own;
-
-	own = vckpt_packer_blocks(c->packer, &n_own);
-	r.own = all_none(n_own);
-	r.old = all_none(c->parent.n_blocks);
-	r.packs = all_none(c->parent.n_packs);
-	m->blocks = calloc((size_t)n_own + c->parent.n_blocks + 1, sizeof(*m->blocks));
-	m->packs = calloc((size_t)c->parent.n_packs + 1, sizeof(*m->packs));
-	if (!r.own || !r.old || !r.packs || !m->blocks || !m->packs)
-		return vckpt_fail_errno(err, "no memory for the page map of guest %s", m->guest);
-	vckpt_pack_name(c->epoch, m->guest, m->packs[0].name);
-	m->packs[0].bytes = out->pack.bytes;
-	m->packs[0].digest = out->pack.digest;
-	m->n_packs = 1;
-	count_and_number(c, &r, own, out);
-	return 0;
+		if (!c->uses[i])
+			continue;
+		rc = is_there(c, i, until > now ? until - now : 0, &why);
+		c->uses[i] = rc == 0;
+	}
+	if (rc < 0)
+		keep(c, &why, NULL);
+	return rc != 0;
 }
 
 static int list_needs(const struct vckpt_map *m, struct vckpt_receipt *out, struct vckpt_error *err)
@@ -463,15 +464,52 @@ static int write_device(struct vckpt_store_capture *c, struct vckpt_store_file *
 				out, err);
 }
 
-static int write_files(struct vckpt_store_capture *c, struct vckpt_receipt *out,
+/* For the captures to come: what is in our pack. */
+static int write_pages(struct vckpt_store_capture *c, struct vckpt_store_file *out,
 		       struct vckpt_error *err)
 {
+	struct vckpt_page_list l = {.epoch = c->epoch};
+	const struct vckpt_block_ref *blocks;
+	vckpt_autofree uint8_t *data = NULL;
+	uint32_t n;
+	size_t len;
+	int rc;
+
+	memcpy(l.guest, c->map.guest, sizeof(l.guest));
+	memcpy(l.key_id, vckpt_index_key(c->index)->id, sizeof(l.key_id));
+	blocks = vckpt_packer_blocks(c->packer, &n);
+	rc = vckpt_page_list_fill(&l, blocks, vckpt_packer_hashes(c->packer), n, err);
+	if (rc == 0)
+		rc = vckpt_page_list_encode(&l, &data, &len, err);
+	vckpt_page_list_clear(&l);
+	if (rc < 0 || vckpt_fault_point("store.pages.write", NULL, err) < 0)
+		return -1;
+	return vckpt_blob_write(c->pages_path, VCKPT_BLOB_PAGES, c->key, data, len, out, err);
+}
+
+static int write_map(struct vckpt_store_capture *c, struct vckpt_receipt *out,
+		     struct vckpt_error *err)
+{
+	struct vckpt_composed all = composed(c);
 	vckpt_autofree uint8_t *map = NULL;
 	size_t len;
 
-	if (vckpt_packer_finish(c->packer, &out->pack, err) < 0 || build_map(c, out, err) < 0 ||
-	    list_needs(&c->map, out, err) < 0 || vckpt_map_encode(&c->map, &map, &len, err) < 0 ||
-	    vckpt_blob_write(c->map_path, VCKPT_BLOB_MAP, c->key, map, len, &out->map, err) < 0)
+	out->pack = c->packed;
+	out->pages_written = vckpt_packer_written(c->packer);
+	if (vckpt_compose(&all, out, err) < 0 || list_needs(&c->map, out, err) < 0 ||
+	    vckpt_map_encode(&c->map, &map, &len, err) < 0)
+		return -1;
+	return vckpt_blob_write(c->map_path, VCKPT_BLOB_MAP, c->key, map, len, &out->map, err);
+}
+
+static int write_files(struct vckpt_store_capture *c, struct vckpt_receipt *out,
+		       struct vckpt_error *err)
+{
+	while (!vckpt_capture_settle(c, VCKPT_S))
+		;
+	if (c->error.code)
+		return keep(c, &c->error, err);
+	if (write_map(c, out, err) < 0)
 		return -1;
 	c->made[0] = true;
 	if (write_device(c, &out->device, err) < 0)
@@ -481,6 +519,9 @@ static int write_files(struct vckpt_store_capture *c, struct vckpt_receipt *out,
 			     &out->xml, err) < 0)
 		return -1;
 	c->made[2] = true;
+	if (c->index && write_pages(c, &out->pages, err) < 0)
+		return -1;
+	c->made[3] = c->index != NULL;
 	if (vckpt_fault_point("store.capture.sync", NULL, err) < 0)
 		return -1;
 	return vckpt_sync_dir(c->dir, err);
@@ -508,22 +549,29 @@ int vckpt_capture_finish(struct vckpt_store_capture *c, struct vckpt_receipt *re
 	receipt->ram_bytes = c->map.first[c->map.n_ram] * VCKPT_PAGE;
 	receipt->bytes_in = c->bytes_in;
 	receipt->bytes_out = receipt->pack.bytes + receipt->map.bytes + receipt->device.bytes +
-			     receipt->xml.bytes;
+			     receipt->xml.bytes + receipt->pages.bytes;
 	return 0;
+}
+
+void vckpt_capture_give_up(struct vckpt_store_capture *c)
+{
+	if (c && c->index && c->pack >= 0 && !c->pack_ended)
+		vckpt_index_pack_fail(c->index, (uint32_t)c->pack);
 }
 
 void vckpt_capture_abort(struct vckpt_store_capture *c)
 {
+	const char *files[] = {c ? c->map_path : NULL, c ? c->device_path : NULL,
+			       c ? c->xml_path : NULL, c ? c->pages_path : NULL};
+
 	if (!c)
 		return;
-	if (c->made[0])
-		unlink(c->map_path);
-	if (c->made[1])
-		unlink(c->device_path);
-	if (c->made[2])
-		unlink(c->xml_path);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		if (c->made[i])
+			unlink(files[i]);
 	vckpt_packer_free(c->packer);
 	c->packer = NULL;
+	vckpt_capture_give_up(c);
 	unlink(c->pack_path);
 	if (c->key)
 		unlink(c->key_path);
@@ -535,9 +583,11 @@ void vckpt_capture_free(struct vckpt_store_capture *c)
 	if (!c)
 		return;
 	vckpt_packer_free(c->packer);
+	vckpt_capture_give_up(c);
 	vckpt_data_key_free(c->key);
 	vckpt_map_clear(&c->parent);
 	vckpt_map_clear(&c->map);
+	free(c->uses);
 	free(c->device);
 	free(c->xml);
 	free(c);

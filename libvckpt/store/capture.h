@@ -5,7 +5,9 @@
  *
  * Used by one thread; several captures may go on at once.  Pages are copied into blocks of 64,
  * which threads of the capture compress and append to the pack, so that page() waits only when all
- * of them are behind.  The first failure (a full disk) is kept, with the path in its sentence, and
+ * of them are behind.  With an index (store/index.h) they first look which pages the store has
+ * already; such a page is a reference, also to what another guest's capture writes at the same
+ * time.  The first failure (a full disk) is kept, with the path in its sentence, and
  * every later call returns it at once; the caller then goes on to abort().  Nothing written counts
  * before vckpt_catalogue_commit().
  */
@@ -17,6 +19,7 @@
 
 #include "base/error.h"
 #include "store/catalogue.h"
+#include "store/index.h"
 #include "store/pace.h"
 #include "store/pool.h"
 #include "store/store.h"
@@ -28,6 +31,9 @@ struct vckpt_capture_options {
 	uint64_t parent;         /* committed epoch whose pages stay unless given anew; 0: none */
 	struct vckpt_pool *pool; /* for pages that wait for the threads; NULL: a few blocks only */
 	struct vckpt_pace *pace; /* of the threads, while page() need not wait; NULL: none */
+	struct vckpt_index *index; /* of pages that need not be written, outlives the capture; the
+				      epoch can then be read by vckpts that know of it alone; NULL:
+				      all are */
 };
 
 struct vckpt_store_capture;
@@ -73,9 +79,18 @@ bool vckpt_capture_wait(struct vckpt_store_capture *c, uint64_t ns);
 /* page() had to wait for the threads, and they have not caught up since. */
 bool vckpt_capture_behind(struct vckpt_store_capture *c);
 
-/* Everything on stable storage, folder included.  The caller clears *receipt. */
+/* After the last page: ends the own pack; then waits, up to `ns` nanoseconds, for those of other
+ * captures that pages of this one lie in.  False: not all of them are at their end yet. */
+bool vckpt_capture_settle(struct vckpt_store_capture *c, uint64_t ns);
+
+/* Everything on stable storage, folder included; settles before if need be, for as long as the
+ * other captures take.  The caller clears *receipt. */
 int vckpt_capture_finish(struct vckpt_store_capture *c, struct vckpt_receipt *receipt,
 			 struct vckpt_error *err);
+
+/* It will come to nothing: whoever waits for it in settle() fails.  abort() is still to be called.
+ * Not while another thread uses it.  NULL is fine. */
+void vckpt_capture_give_up(struct vckpt_store_capture *c);
 
 /* Stops and removes the files. Frees; NULL is fine.  Not after a finish() that succeeded. */
 void vckpt_capture_abort(struct vckpt_store_capture *c);

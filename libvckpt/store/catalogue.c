@@ -98,6 +98,24 @@ static int check_key(const struct vckpt_store *store, const struct vckpt_epoch *
 			  e->epoch, e->cluster, path);
 }
 
+/* What it refers to was there when its captures began; nobody but who has the lease removes any. */
+static int check_needs(const struct vckpt_store *store, const struct vckpt_epoch *e,
+		       const struct vckpt_receipt *r, struct vckpt_error *err)
+{
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < r->n_needs; i++) {
+		if (vckpt_pack_path(store, e->cluster, r->needs[i], path, err) < 0)
+			return -1;
+		if (access(path, F_OK) < 0)
+			return vckpt_fail(err, VCKPT_EREFUSED,
+					  "epoch %" PRIu64 " of cluster %s is not committed: guest "
+					  "%s needs %s, which is gone; take a new checkpoint",
+					  e->epoch, e->cluster, r->guest, path);
+	}
+	return 0;
+}
+
 static int check_files(const struct vckpt_store *store, const struct vckpt_epoch *e,
 		       struct vckpt_error *err)
 {
@@ -112,7 +130,10 @@ static int check_files(const struct vckpt_store *store, const struct vckpt_epoch
 		    check_file(store, e, r->guest, "device", &r->device, err) < 0 ||
 		    check_file(store, e, r->guest, "xml", &r->xml, err) < 0 ||
 		    check_file(store, e, r->guest, "pack", &r->pack, err) < 0 ||
-		    (r->key[0] && check_key(store, e, r->guest, err) < 0))
+		    (r->pages.bytes &&
+		     check_file(store, e, r->guest, "pages", &r->pages, err) < 0) ||
+		    (r->key[0] && check_key(store, e, r->guest, err) < 0) ||
+		    check_needs(store, e, r, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -147,14 +168,19 @@ static int check_token(const struct vckpt_lease *lease, const struct vckpt_epoch
 	return 0;
 }
 
-/* A vckpt that does not know of keys must not sweep them: it cannot read the entry, so it does not.
- */
-static bool any_sealed(const struct vckpt_epoch *e)
+/* A vckpt that does not know of keys, or of lists of pages, must not sweep them: it cannot read the
+ * entry, so it does not. */
+static unsigned format_of(const struct vckpt_epoch *e)
 {
-	for (size_t i = 0; i < e->n_guests; i++)
+	unsigned format = VCKPT_SEAL_FORMAT;
+
+	for (size_t i = 0; i < e->n_guests; i++) {
+		if (e->guests[i].pages.bytes)
+			return VCKPT_SEAL_PAGES;
 		if (e->guests[i].key[0])
-			return true;
-	return false;
+			format = VCKPT_SEAL_KEYS;
+	}
+	return format;
 }
 
 /* ---- tickets ---- */
@@ -202,7 +228,7 @@ static int commit_ticket(const struct vckpt_store *store, const struct vckpt_epo
 
 	if (ticket_path(store, e->cluster, e->epoch, dir, ticket, err) < 0)
 		return -1;
-	if (vckpt_seal_fill(ticket, KIND, any_sealed(e), j, &why) < 0 ||
+	if (vckpt_seal_fill(ticket, KIND, format_of(e), j, &why) < 0 ||
 	    vckpt_fault_point("store.ticket.rename", NULL, &why) < 0 ||
 	    (rename(ticket, path) < 0 && vckpt_fail_errno(&why, "cannot rename %s", ticket) < 0)) {
 		/* A server that was asked twice says no the second time. */
@@ -270,8 +296,7 @@ int vckpt_catalogue_commit(const struct vckpt_lease *lease, const struct vckpt_e
 		return -1;
 	if (e->by_ticket)
 		return commit_ticket(store, e, j, path, err);
-	if ((any_sealed(e) ? vckpt_seal_write_newer(path, KIND, j, err)
-			   : vckpt_seal_write_json(path, KIND, j, err)) == 0)
+	if (vckpt_seal_write_json_as(path, KIND, format_of(e), j, err) == 0)
 		return 0;
 	/* Renamed, but not known to last: whoever is told that it failed must not find it there. */
 	unlink(path);

@@ -25,13 +25,16 @@ struct vckpt_store_file {
 struct vckpt_receipt {
 	char guest[VCKPT_NAME_SIZE];
 	struct vckpt_store_file map, device, xml, pack;
+	struct vckpt_store_file pages; /* store/pagelist.h; 0 bytes: there is none */
 	uint64_t ram_bytes;
 	uint64_t pages_stored;    /* written by this capture and part of the image */
 	uint64_t pages_zero;      /* part of the image, nothing stored */
 	uint64_t pages_inherited; /* lie in packs of earlier epochs */
+	uint64_t pages_shared;    /* lie in packs of other guests of this epoch */
+	uint64_t pages_written;   /* in its pack; equal ones are there once, some may be stale */
 	uint64_t pages_absent;    /* nobody cares what they hold */
 	uint64_t bytes_in;        /* handed over as pages, zero pages included */
-	uint64_t bytes_out;       /* of all four files */
+	uint64_t bytes_out;       /* of all its files */
 	char **needs;             /* packs that hold its pages: "000001/n1.pack" */
 	size_t n_needs;
 	char key[17];  /* it is encrypted; with this key, at first (store/keys.h) */

@@ -8,12 +8,15 @@
 #define NONCE   crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define DOMAIN  "vckpt 1"
 #define ID      "vckpt key id"
+#define PAGES   "vckpt pages"
 #define WRAP    0 /* the part that a wrapped key is */
 #define MAX_AAD (VCKPT_PLACE + 5 + VCKPT_CRYPT_HEAD)
 
 _Static_assert(crypto_aead_xchacha20poly1305_ietf_ABYTES == VCKPT_CRYPT_TAG, "tag");
 _Static_assert(crypto_aead_xchacha20poly1305_ietf_KEYBYTES == VCKPT_KEY_BYTES, "key");
 _Static_assert(NONCE == 24, "nonce");
+_Static_assert(crypto_shorthash_siphashx24_KEYBYTES == 16, "page key");
+_Static_assert(crypto_shorthash_siphashx24_BYTES == 16, "page hash");
 
 /* Picks what this processor is best at; does so once, whoever calls how often. */
 static int ready(struct vckpt_error *err)
@@ -152,4 +155,29 @@ int vckpt_crypt_open(const struct vckpt_data_key *k, enum vckpt_crypt_part part,
 	put_nonce(nonce, part, number);
 	return crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, data, n, aad, aad_len,
 							  nonce, k->key.b);
+}
+
+int vckpt_page_key_make(const struct vckpt_key *secret, const struct vckpt_key *by,
+			struct vckpt_page_key *key, struct vckpt_error *err)
+{
+	uint8_t text[sizeof(PAGES) - 1 + VCKPT_KEY_BYTES], out[16 + VCKPT_PAGE_KEY_ID];
+	uint8_t *p = put_bytes(text, PAGES, strlen(PAGES));
+
+	if (ready(err) < 0)
+		return -1;
+	if (by)
+		p = put_bytes(p, by->b, sizeof(by->b));
+	crypto_generichash(out, sizeof(out), text, (size_t)(p - text), secret->b,
+			   sizeof(secret->b));
+	memcpy(key->b, out, sizeof(key->b));
+	memcpy(key->id, out + sizeof(key->b), sizeof(key->id));
+	sodium_memzero(text, sizeof(text));
+	sodium_memzero(out, sizeof(out));
+	return 0;
+}
+
+void vckpt_page_hash(const struct vckpt_page_key *key, const void *page,
+		     struct vckpt_page_hash *out)
+{
+	crypto_shorthash_siphashx24(out->b, page, VCKPT_PAGE, key->b);
 }

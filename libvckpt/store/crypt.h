@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "store/store.h"
 
 #define VCKPT_KEY_BYTES   32
 #define VCKPT_KEY_TEXT    65 /* 64 lower-case hex digits and NUL */
@@ -47,6 +48,7 @@ enum vckpt_crypt_part {
 	VCKPT_CRYPT_MAP = 2,
 	VCKPT_CRYPT_DEVICE = 3,
 	VCKPT_CRYPT_XML = 4,
+	VCKPT_CRYPT_PAGES = 5,
 };
 
 /* A new key. VCKPT_ESYSTEM if the library cannot be used. */
@@ -83,5 +85,26 @@ void vckpt_crypt_seal(const struct vckpt_data_key *k, enum vckpt_crypt_part part
  * `out` of no use, unless it is what was sealed there. */
 int vckpt_crypt_open(const struct vckpt_data_key *k, enum vckpt_crypt_part part, uint32_t number,
 		     const uint8_t *head, size_t head_len, const void *data, size_t n, void *out);
+
+/* What pages of a cluster are told apart by: SipHash-2-4 with 128 bits under a secret that guests
+ * do not know.  docs/store-format.md says why that is enough. */
+#define VCKPT_PAGE_KEY_ID 8
+
+struct vckpt_page_key {
+	uint8_t b[16];
+	uint8_t id[VCKPT_PAGE_KEY_ID]; /* tells nothing of it */
+};
+
+struct vckpt_page_hash {
+	uint8_t b[16];
+};
+
+/* `by`: the store key of a cluster whose captures are encrypted, so that the secret alone is of no
+ * use to who reads the store; else NULL. */
+int vckpt_page_key_make(const struct vckpt_key *secret, const struct vckpt_key *by,
+			struct vckpt_page_key *key, struct vckpt_error *err);
+
+void vckpt_page_hash(const struct vckpt_page_key *key, const void *page,
+		     struct vckpt_page_hash *out);
 
 #endif

@@ -14,7 +14,9 @@
 #include "store/keys.h"
 #include "store/layout.h"
 #include "store/map.h"
+#include "store/pagelist.h"
 #include "store/readahead.h"
+#include "store/secret.h"
 
 #define CACHED 8 /* blocks that page() remembers: 2 MiB */
 
@@ -52,10 +54,9 @@ struct vckpt_image {
 static int load_key(struct vckpt_image *img, const char *pack, struct vckpt_pack_file *f,
 		    struct vckpt_error *err)
 {
-	const char *name = strchr(pack, '/') + 1;
 	char guest[VCKPT_NAME_SIZE];
 
-	snprintf(guest, sizeof(guest), "%.*s", (int)(strlen(name) - strlen(".pack")), name);
+	vckpt_pack_guest(pack, guest);
 	return vckpt_data_key_load(img->store, img->cluster, vckpt_pack_epoch(pack), guest, &f->key,
 				   err);
 }
@@ -502,6 +503,31 @@ int vckpt_image_verify_all(struct vckpt_image *img, struct vckpt_error *err)
 	return rc < 0 ? blame(img, err) : 0;
 }
 
+/* The list of pages: no restore needs it, but the captures to come do. */
+static int check_pages(const struct vckpt_image *img, struct vckpt_error *err)
+{
+	const struct vckpt_receipt *r = img->receipt;
+	vckpt_autofree char *data = NULL;
+	struct vckpt_page_list l;
+	char path[PATH_MAX];
+	size_t len;
+	int rc = 0;
+
+	if (!r->pages.bytes)
+		return 0;
+	if (vckpt_data_path(img->store, img->cluster, img->epoch, r->guest, "pages", path, err) <
+		    0 ||
+	    vckpt_blob_read(path, VCKPT_BLOB_PAGES, &r->pages, img->key, &data, &len, err) < 0 ||
+	    vckpt_page_list_decode(data, len, path, &l, err) < 0)
+		return blame(img, err);
+	if (l.epoch != img->epoch || strcmp(l.guest, r->guest) != 0 ||
+	    vckpt_page_list_end(&l) != r->pack.bytes)
+		rc = vckpt_fail(err, VCKPT_EDAMAGED, "%s is damaged: it is not of this capture",
+				path);
+	vckpt_page_list_clear(&l);
+	return rc < 0 ? blame(img, err) : 0;
+}
+
 int vckpt_store_check(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
 		      int read_data, unsigned threads, struct vckpt_error *err)
 {
@@ -517,11 +543,14 @@ int vckpt_store_check(const struct vckpt_store *store, const char *cluster, uint
 	for (size_t i = 0; i < e.n_guests; i++) {
 		struct vckpt_image *img =
 			vckpt_image_open(store, cluster, epoch, e.guests[i].guest, threads, err);
-		int rc = img && read_data ? vckpt_image_verify_all(img, err) : 0;
+		int rc = img ? check_pages(img, err) : -1;
+
+		if (rc == 0 && read_data)
+			rc = vckpt_image_verify_all(img, err);
 
 		vckpt_image_close(img);
-		if (!img || rc < 0)
+		if (rc < 0)
 			return -1;
 	}
-	return 0;
+	return vckpt_page_secret_check(store, cluster, err);
 }

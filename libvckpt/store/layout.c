@@ -134,6 +134,13 @@ uint64_t vckpt_pack_epoch(const char *name)
 	return vckpt_numbered(number, "");
 }
 
+void vckpt_pack_guest(const char *name, char guest[VCKPT_NAME_SIZE])
+{
+	const char *from = strchr(name, '/') + 1;
+
+	snprintf(guest, VCKPT_NAME_SIZE, "%.*s", (int)(strlen(from) - strlen(".pack")), from);
+}
+
 int vckpt_check_folders(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
 			struct vckpt_error *err)
 {

@@ -29,6 +29,8 @@ int vckpt_check_folders(const struct vckpt_store *store, const char *cluster, ui
 /* "NNNNNN/GUEST.pack" and back: the epoch, or 0 if this is no name of a pack. */
 void vckpt_pack_name(uint64_t epoch, const char *guest, char out[VCKPT_PACK_NAME]);
 uint64_t vckpt_pack_epoch(const char *name);
+/* Whose it is, of a name that has an epoch. */
+void vckpt_pack_guest(const char *name, char guest[VCKPT_NAME_SIZE]);
 
 /* The number in a name that is NNNNNN and `suffix` and nothing else, as we would write it; else 0.
  */

@@ -33,6 +33,9 @@ struct worker {
 	pthread_t thread;
 	struct vckpt_codec_work work;
 	uint8_t *room;
+	struct buffer *out; /* with an index: a block that is being filled with what is new */
+	bool numbered;      /* it has a number, and maybe pages */
+	struct vckpt_page_hash hashes[VCKPT_BLOCK_PAGES];
 };
 
 struct vckpt_packer {
@@ -42,13 +45,15 @@ struct vckpt_packer {
 	int level;
 	const struct vckpt_data_key *key;
 
+	struct vckpt_index *index;
+	uint32_t pack;
+
 	struct buffer *current; /* being filled */
-	uint32_t n_blocks;
 	struct vckpt_pool *pool;
 	struct vckpt_pace *pace;
 	unsigned own; /* buffers that are there whatever the pool holds */
 
-	/* `lock` guards the lists, `error` and `blocks` (the array, not what is in it) */
+	/* `lock` guards the lists, `error`, and the arrays from `blocks` on */
 	pthread_mutex_t lock;
 	pthread_cond_t work, room, hurry;
 	struct buffer *free, *first, **last;
@@ -59,12 +64,16 @@ struct vckpt_packer {
 	struct vckpt_error error;
 	atomic_bool failed;
 	struct vckpt_block_ref *blocks;
-	size_t blocks_room;
+	struct vckpt_page_hash *hashes; /* with an index: of blocks; where pages of buffers lie */
+	uint64_t *at;
+	uint32_t n_blocks, n_buffers_filled;
+	size_t blocks_room, at_room;
 
 	/* `append` guards the end of the file */
 	pthread_mutex_t append;
 	uint64_t offset;
-	atomic_uint_fast64_t packed; /* bytes of pages */
+	atomic_uint_fast64_t packed;  /* bytes of pages */
+	atomic_uint_fast64_t written; /* pages */
 	uint64_t written_out;
 	struct vckpt_digest_state *digest;
 
@@ -139,9 +148,115 @@ static uint64_t pack(struct vckpt_packer *p, struct worker *w, struct buffer *b)
 	}
 	pthread_mutex_lock(&p->lock);
 	p->blocks[b->number] = ref;
+	if (p->index)
+		memcpy(p->hashes + (size_t)b->number * VCKPT_BLOCK_PAGES, w->hashes,
+		       b->pages * sizeof(*w->hashes));
 	atomic_fetch_add(&p->packed, b->pages * VCKPT_PAGE);
+	atomic_fetch_add(&p->written, b->pages);
 	pthread_mutex_unlock(&p->lock);
 	return VCKPT_BLOCK_HEADER + ref.stored;
+}
+
+static int no_memory(const struct vckpt_packer *p, struct vckpt_error *err)
+{
+	return vckpt_fail_errno(err, "no memory for %s", p->path);
+}
+
+/* The next number of a block, and room for it.  Under the lock. */
+static int number_block(struct vckpt_packer *p, uint32_t *number, struct vckpt_error *err)
+{
+	if (p->n_blocks == p->blocks_room) {
+		size_t more = p->blocks_room ? 2 * p->blocks_room : 1024;
+		void *blocks = realloc(p->blocks, more * sizeof(*p->blocks)), *hashes;
+
+		if (!blocks)
+			return no_memory(p, err);
+		p->blocks = blocks;
+		if (p->index) {
+			hashes = realloc(p->hashes, more * VCKPT_BLOCK_PAGES * sizeof(*p->hashes));
+			if (!hashes)
+				return no_memory(p, err);
+			p->hashes = hashes;
+		}
+		p->blocks_room = more;
+	}
+	memset(&p->blocks[p->n_blocks], 0, sizeof(*p->blocks));
+	*number = p->n_blocks++;
+	return 0;
+}
+
+/* The next number of a buffer, and room to say where its pages lie.  Under the lock. */
+static int number_buffer(struct vckpt_packer *p, uint32_t *number, struct vckpt_error *err)
+{
+	if (!p->index) /* a buffer is a block as it stands */
+		return number_block(p, number, err);
+	if (p->n_buffers_filled == p->at_room) {
+		size_t more = p->at_room ? 2 * p->at_room : 1024;
+		void *at = realloc(p->at, more * VCKPT_BLOCK_PAGES * sizeof(*p->at));
+
+		if (!at)
+			return no_memory(p, err);
+		p->at = at;
+		p->at_room = more;
+	}
+	*number = p->n_buffers_filled++;
+	return 0;
+}
+
+/* A block for the next page that is new. */
+static int open_out(struct vckpt_packer *p, struct worker *w)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	int rc;
+
+	if (w->numbered)
+		return 0;
+	pthread_mutex_lock(&p->lock);
+	rc = number_block(p, &w->out->number, &why);
+	pthread_mutex_unlock(&p->lock);
+	w->numbered = rc == 0;
+	if (rc < 0)
+		keep_error(p, &why);
+	return rc;
+}
+
+/* Of a buffer only the pages that nobody knows get into blocks.  Returns how many bytes it wrote.
+ */
+static uint64_t sift(struct vckpt_packer *p, struct worker *w, const struct buffer *b)
+{
+	uint64_t at[VCKPT_BLOCK_PAGES] = {0}, stored = 0, known = 0;
+
+	for (unsigned i = 0; i < b->pages && !atomic_load(&p->failed); i++) {
+		const uint8_t *page = b->raw + (size_t)i * VCKPT_PAGE;
+		struct vckpt_page_hash hash;
+		uint64_t mine;
+
+		if (open_out(p, w) < 0)
+			return stored;
+		vckpt_page_hash(vckpt_index_key(p->index), page, &hash);
+		mine = at[i] = vckpt_at(p->pack, w->out->number, w->out->pages);
+		if (vckpt_index_put(p->index, &hash, mine, &at[i]) == VCKPT_INDEX_KNOWN) {
+			known++;
+			continue;
+		}
+		memcpy(w->out->raw + (size_t)w->out->pages * VCKPT_PAGE, page, VCKPT_PAGE);
+		w->hashes[w->out->pages++] = hash;
+		if (w->out->pages < VCKPT_BLOCK_PAGES)
+			continue;
+		stored += pack(p, w, w->out);
+		w->out->pages = 0;
+		w->numbered = false;
+	}
+	pthread_mutex_lock(&p->lock);
+	memcpy(p->at + (size_t)b->number * VCKPT_BLOCK_PAGES, at, b->pages * sizeof(*at));
+	pthread_mutex_unlock(&p->lock);
+	atomic_fetch_add(&p->packed, known * VCKPT_PAGE);
+	return stored;
+}
+
+static uint64_t take_in(struct vckpt_packer *p, struct worker *w, struct buffer *b)
+{
+	return p->index ? sift(p, w, b) : pack(p, w, b);
 }
 
 /* Guarded by p->lock, as the next one. */
@@ -203,7 +318,7 @@ static void *worker_main(void *arg)
 			p->last = &p->first;
 		p->busy++;
 		pthread_mutex_unlock(&p->lock);
-		stored = pack(p, w, b);
+		stored = take_in(p, w, b);
 		pthread_mutex_lock(&p->lock);
 		put_free(p, b);
 		pthread_cond_broadcast(&p->room);
@@ -216,13 +331,23 @@ static void *worker_main(void *arg)
 }
 
 /* Not by malloc(): it might keep for itself what is given back. */
-static int add_buffer(struct vckpt_packer *p, struct vckpt_error *err)
+static struct buffer *new_buffer(const struct vckpt_packer *p, struct vckpt_error *err)
 {
 	struct buffer *b =
 		mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (b == MAP_FAILED)
-		return vckpt_fail_errno(err, "no memory for %s", p->path);
+	if (b != MAP_FAILED)
+		return b;
+	no_memory(p, err);
+	return NULL;
+}
+
+static int add_buffer(struct vckpt_packer *p, struct vckpt_error *err)
+{
+	struct buffer *b = new_buffer(p, err);
+
+	if (!b)
+		return -1;
 	p->n_buffers++;
 	put_free(p, b);
 	return 0;
@@ -242,7 +367,9 @@ static int start_threads(struct vckpt_packer *p, unsigned threads, struct vckpt_
 		p->workers[i].p = p;
 		p->workers[i].room = malloc(VCKPT_BLOCK_STORED);
 		if (!p->workers[i].room)
-			return vckpt_fail_errno(err, "no memory for %s", p->path);
+			return no_memory(p, err);
+		if (p->index && !(p->workers[i].out = new_buffer(p, err)))
+			return -1;
 	}
 	for (; p->n_threads < threads; p->n_threads++) {
 		errno = pthread_create(&p->workers[p->n_threads].thread, NULL, worker_main,
@@ -267,6 +394,8 @@ struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16]
 	p->codec = how->codec;
 	p->level = how->level ? how->level : 1;
 	p->key = how->key;
+	p->index = how->index;
+	p->pack = how->pack;
 	p->pool = how->threads ? how->pool : NULL;
 	p->pace = how->threads ? how->pace : NULL;
 	p->last = &p->first;
@@ -301,23 +430,14 @@ undo:
 	return NULL;
 }
 
-/* Room for block number n_blocks, and an empty buffer for it. */
+/* A number, and an empty buffer for it. */
 static int next_buffer(struct vckpt_packer *p, struct vckpt_error *err)
 {
-	int rc = 0;
+	uint32_t number;
+	int rc;
 
 	pthread_mutex_lock(&p->lock);
-	if (p->n_blocks == p->blocks_room) {
-		size_t more = p->blocks_room ? 2 * p->blocks_room : 1024;
-		void *grown = realloc(p->blocks, more * sizeof(*p->blocks));
-
-		if (grown) {
-			p->blocks = grown;
-			p->blocks_room = more;
-		} else {
-			rc = vckpt_fail_errno(err, "no memory for %s", p->path);
-		}
-	}
+	rc = number_buffer(p, &number, err);
 	if (rc == 0 && !p->free && vckpt_pool_take(p->pool, sizeof(*p->current)) &&
 	    add_buffer(p, NULL) < 0)
 		vckpt_pool_give(p->pool,
@@ -336,7 +456,7 @@ static int next_buffer(struct vckpt_packer *p, struct vckpt_error *err)
 		p->current = take_free(p);
 		p->current->next = NULL;
 		p->current->pages = 0;
-		p->current->number = p->n_blocks++;
+		p->current->number = number;
 	}
 	pthread_mutex_unlock(&p->lock);
 	return rc;
@@ -348,7 +468,7 @@ static void submit(struct vckpt_packer *p)
 
 	p->current = NULL;
 	if (p->n_threads == 0) {
-		pack(p, &p->workers[0], b);
+		take_in(p, &p->workers[0], b);
 		put_free(p, b);
 		return;
 	}
@@ -359,7 +479,7 @@ static void submit(struct vckpt_packer *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
-int vckpt_packer_page(struct vckpt_packer *p, const void *data, uint32_t *block, unsigned *place,
+int vckpt_packer_page(struct vckpt_packer *p, const void *data, uint32_t *buffer, unsigned *place,
 		      struct vckpt_error *err)
 {
 	struct buffer *b;
@@ -368,7 +488,7 @@ int vckpt_packer_page(struct vckpt_packer *p, const void *data, uint32_t *block,
 		return -1;
 	b = p->current;
 	memcpy(b->raw + (size_t)b->pages * VCKPT_PAGE, data, VCKPT_PAGE);
-	*block = b->number;
+	*buffer = b->number;
 	*place = b->pages++;
 	if (b->pages == VCKPT_BLOCK_PAGES)
 		submit(p);
@@ -412,6 +532,11 @@ int vckpt_packer_finish(struct vckpt_packer *p, struct vckpt_store_file *out,
 		submit(p);
 	while (!vckpt_packer_wait(p, VCKPT_S))
 		;
+	for (unsigned i = 0; i < p->n_workers; i++) /* they have nothing to do any more */
+		if (p->workers[i].out && p->workers[i].out->pages) {
+			pack(p, &p->workers[i], p->workers[i].out);
+			p->workers[i].out->pages = 0;
+		}
 	if (vckpt_packer_failed(p, err) < 0 || vckpt_fault_point("store.pack.sync", NULL, err) < 0)
 		return -1;
 	if (fsync(p->fd) < 0)
@@ -426,6 +551,22 @@ const struct vckpt_block_ref *vckpt_packer_blocks(const struct vckpt_packer *p, 
 {
 	*n = p->n_blocks;
 	return p->blocks;
+}
+
+const struct vckpt_page_hash *vckpt_packer_hashes(const struct vckpt_packer *p)
+{
+	return p->hashes;
+}
+
+uint64_t vckpt_packer_at(const struct vckpt_packer *p, uint32_t buffer, unsigned place)
+{
+	return p->index ? p->at[(size_t)buffer * VCKPT_BLOCK_PAGES + place]
+			: vckpt_at(p->pack, buffer, place);
+}
+
+uint64_t vckpt_packer_written(const struct vckpt_packer *p)
+{
+	return atomic_load(&p->written);
 }
 
 static void free_list(struct buffer *b)
@@ -457,6 +598,7 @@ void vckpt_packer_free(struct vckpt_packer *p)
 	for (unsigned i = 0; p->workers && i < p->n_workers; i++) {
 		vckpt_codec_work_clear(&p->workers[i].work);
 		free(p->workers[i].room);
+		free_list(p->workers[i].out);
 	}
 	free_list(p->free);
 	free_list(p->current);
@@ -464,6 +606,8 @@ void vckpt_packer_free(struct vckpt_packer *p)
 		vckpt_pool_give(p->pool, (p->n_buffers - p->own) * sizeof(struct buffer));
 	free(p->workers);
 	free(p->blocks);
+	free(p->hashes);
+	free(p->at);
 	vckpt_digest_end(p->digest, NULL);
 	vckpt_close_fd(&p->fd);
 	pthread_cond_destroy(&p->hurry);

@@ -28,7 +28,7 @@ static json_t *file_json(const struct vckpt_store_file *f)
 json_t *vckpt_receipt_to_json(const struct vckpt_receipt *r, struct vckpt_error *err)
 {
 	json_auto_t *needs = json_array();
-	json_t *j;
+	json_t *j, *pages;
 
 	for (size_t i = 0; i < r->n_needs; i++)
 		json_array_append_new(needs, json_string(r->needs[i]));
@@ -41,6 +41,18 @@ json_t *vckpt_receipt_to_json(const struct vckpt_receipt *r, struct vckpt_error 
 		(json_int_t)r->pages_inherited, "absent", (json_int_t)r->pages_absent, "bytes_in",
 		(json_int_t)r->bytes_in, "bytes_out", (json_int_t)r->bytes_out, "needs", needs,
 		"disks", r->disks, "key", r->key[0] ? r->key : NULL);
+	if (j && r->pages.bytes) { /* all three or none of them */
+		pages = json_object_get(j, "pages");
+		if (json_object_set_new(json_object_get(j, "files"), "pages",
+					file_json(&r->pages)) < 0 ||
+		    json_object_set_new(pages, "shared",
+					json_integer((json_int_t)r->pages_shared)) < 0 ||
+		    json_object_set_new(pages, "written",
+					json_integer((json_int_t)r->pages_written)) < 0) {
+			json_decref(j);
+			j = NULL;
+		}
+	}
 	if (!j)
 		vckpt_fail(err, VCKPT_EFAIL, "cannot put the receipt of guest %s into JSON",
 			   r->guest);
@@ -85,17 +97,18 @@ static int get_needs(json_t *needs, struct vckpt_receipt *r)
 
 static int fill(json_t *j, struct vckpt_receipt *r, json_error_t *why)
 {
-	json_t *map, *device, *xml, *pack, *needs, *disks = NULL;
-	json_int_t v[7];
+	json_t *map, *device, *xml, *pack, *needs, *disks = NULL, *pages = NULL;
+	json_int_t v[7], shared = -1, written = -1;
 	const char *guest, *key = "";
 
 	if (json_unpack_ex(j, why, JSON_STRICT,
-			   "{s:s, s:{s:o,s:o,s:o,s:o!}, s:I, s:{s:I,s:I,s:I,s:I!}, s:I, s:I, s:o, "
-			   "s?o, s?s}",
+			   "{s:s, s:{s:o,s:o,s:o,s:o,s?o!}, s:I, s:{s:I,s:I,s:I,s:I,s?I,s?I!}, "
+			   "s:I, s:I, s:o, s?o, s?s}",
 			   "guest", &guest, "files", "map", &map, "device", &device, "xml", &xml,
-			   "pack", &pack, "ram_bytes", &v[0], "pages", "stored", &v[1], "zero",
-			   &v[2], "inherited", &v[3], "absent", &v[4], "bytes_in", &v[5],
-			   "bytes_out", &v[6], "needs", &needs, "disks", &disks, "key", &key) < 0)
+			   "pack", &pack, "pages", &pages, "ram_bytes", &v[0], "pages", "stored",
+			   &v[1], "zero", &v[2], "inherited", &v[3], "absent", &v[4], "shared",
+			   &shared, "written", &written, "bytes_in", &v[5], "bytes_out", &v[6],
+			   "needs", &needs, "disks", &disks, "key", &key) < 0)
 		return -1;
 	snprintf(why->text, sizeof(why->text), "impossible value");
 	if (vckpt_store_check_name("guest", guest, NULL) < 0 || get_file(map, &r->map) < 0 ||
@@ -103,9 +116,16 @@ static int fill(json_t *j, struct vckpt_receipt *r, json_error_t *why)
 	    get_file(pack, &r->pack) < 0 || get_needs(needs, r) < 0 ||
 	    (disks && vckpt_layers_check(disks) < 0) || (*key && !vckpt_key_id_valid(key)))
 		return -1;
+	if (pages ? get_file(pages, &r->pages) < 0 || !r->pages.bytes || shared < 0 || written < 0
+		  : shared != -1 || written != -1)
+		return -1;
 	for (int i = 0; i < 7; i++)
 		if (v[i] < 0)
 			return -1;
+	if (pages) {
+		r->pages_shared = (uint64_t)shared;
+		r->pages_written = (uint64_t)written;
+	}
 	snprintf(r->guest, sizeof(r->guest), "%s", guest);
 	snprintf(r->key, sizeof(r->key), "%s", key);
 	r->disks = json_incref(disks);

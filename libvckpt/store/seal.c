@@ -55,7 +55,7 @@ char *vckpt_seal(const char *kind, const char *body, size_t body_len, size_t *le
 
 static unsigned highest(const char *kind)
 {
-	return strcmp(kind, "epoch") == 0 ? VCKPT_SEAL_NEWER : VCKPT_SEAL_FORMAT;
+	return strcmp(kind, "epoch") == 0 ? VCKPT_SEAL_PAGES : VCKPT_SEAL_FORMAT;
 }
 
 /* Steps over `word`, or goes bad. */
@@ -142,8 +142,8 @@ int vckpt_seal_write(const char *path, const char *kind, const char *body, size_
 	return write_as(path, kind, VCKPT_SEAL_FORMAT, body, body_len, err);
 }
 
-static int write_json_as(const char *path, const char *kind, unsigned format, json_t *body,
-			 struct vckpt_error *err)
+int vckpt_seal_write_json_as(const char *path, const char *kind, unsigned format, json_t *body,
+			     struct vckpt_error *err)
 {
 	vckpt_autofree char *text = json_dumps(body, JSON_INDENT(1));
 
@@ -154,13 +154,7 @@ static int write_json_as(const char *path, const char *kind, unsigned format, js
 
 int vckpt_seal_write_json(const char *path, const char *kind, json_t *body, struct vckpt_error *err)
 {
-	return write_json_as(path, kind, VCKPT_SEAL_FORMAT, body, err);
-}
-
-int vckpt_seal_write_newer(const char *path, const char *kind, json_t *body,
-			   struct vckpt_error *err)
-{
-	return write_json_as(path, kind, VCKPT_SEAL_NEWER, body, err);
+	return vckpt_seal_write_json_as(path, kind, VCKPT_SEAL_FORMAT, body, err);
 }
 
 /* Fails where the file is gone: whoever removed it wanted that. */
@@ -177,15 +171,14 @@ static int fill(const char *path, const char *text, size_t len, struct vckpt_err
 	return 0;
 }
 
-int vckpt_seal_fill(const char *path, const char *kind, bool newer, json_t *body,
+int vckpt_seal_fill(const char *path, const char *kind, unsigned format, json_t *body,
 		    struct vckpt_error *err)
 {
 	vckpt_autofree char *plain = json_dumps(body, JSON_INDENT(1)), *text = NULL;
 	size_t len;
 
 	if (plain)
-		text = seal_as(kind, newer ? VCKPT_SEAL_NEWER : VCKPT_SEAL_FORMAT, plain,
-			       strlen(plain), &len);
+		text = seal_as(kind, format, plain, strlen(plain), &len);
 	if (!text)
 		return vckpt_fail_errno(err, "no memory for %s", path);
 	if (len > VCKPT_SEAL_MAX)

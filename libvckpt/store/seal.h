@@ -14,8 +14,10 @@
 #include "base/error.h"
 
 #define VCKPT_SEAL_FORMAT 1
-#define VCKPT_SEAL_NEWER  2 /* only "epoch": guests of it are encrypted */
-#define VCKPT_SEAL_MAX    ((size_t)64 << 20)
+/* Only of "epoch". */
+#define VCKPT_SEAL_KEYS  2 /* guests of it are encrypted */
+#define VCKPT_SEAL_PAGES 3 /* there are lists of pages */
+#define VCKPT_SEAL_MAX   ((size_t)64 << 20)
 
 /* Returns a malloc'ed file text of *len bytes, NUL added; NULL without memory. */
 char *vckpt_seal(const char *kind, const char *body, size_t body_len, size_t *len);
@@ -28,15 +30,15 @@ int vckpt_unseal(const char *kind, const char *text, size_t len, const char **bo
 /* Seals `body` into `path`, mode 0600, whole or not at all, on stable storage when it returns. */
 int vckpt_seal_write(const char *path, const char *kind, const char *body, size_t body_len,
 		     struct vckpt_error *err);
-/* As vckpt_seal_write_json(), of format VCKPT_SEAL_NEWER. */
-int vckpt_seal_write_newer(const char *path, const char *kind, json_t *body,
-			   struct vckpt_error *err);
+int vckpt_seal_write_json_as(const char *path, const char *kind, unsigned format, json_t *body,
+			     struct vckpt_error *err);
+/* The same of VCKPT_SEAL_FORMAT. */
 int vckpt_seal_write_json(const char *path, const char *kind, json_t *body,
 			  struct vckpt_error *err);
 
 /* Into a file that is there already, in its place, on stable storage when it returns.  Fails if the
  * file is not there; what is in it after a failure is not known. */
-int vckpt_seal_fill(const char *path, const char *kind, bool newer, json_t *body,
+int vckpt_seal_fill(const char *path, const char *kind, unsigned format, json_t *body,
 		    struct vckpt_error *err);
 
 /* Reads and checks; *body is malloc'ed, NUL added, the caller frees it. */

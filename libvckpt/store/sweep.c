@@ -54,13 +54,22 @@ static bool keep_has(const struct keep *k, const char *name)
 	return k->n && bsearch(&name, k->names, k->n, sizeof(*k->names), by_name);
 }
 
-/* The key that opens a pack, if there is one: "000001/n1.key" of "000001/n1.pack". */
-static int keep_key_of(struct keep *k, const char *pack)
+/* What lies beside a pack: "000001/n1.key" of "000001/n1.pack", which opens it, and its list of
+ * pages, by which captures to come find them. */
+static int keep_beside(struct keep *k, const char *pack, const char *kind)
 {
 	char name[VCKPT_PACK_NAME];
 
-	snprintf(name, sizeof(name), "%.*skey", (int)(strlen(pack) - strlen("pack")), pack);
+	snprintf(name, sizeof(name), "%.*s%s", (int)(strlen(pack) - strlen("pack")), pack, kind);
 	return keep_add(k, name);
+}
+
+static int keep_pack(struct keep *k, const char *pack)
+{
+	return keep_add(k, pack) < 0 || keep_beside(k, pack, "key") < 0 ||
+			       keep_beside(k, pack, "pages") < 0
+		       ? -1
+		       : 0;
 }
 
 static int keep_epoch(struct keep *k, const struct vckpt_epoch *e)
@@ -78,7 +87,7 @@ static int keep_epoch(struct keep *k, const struct vckpt_epoch *e)
 				return -1;
 		}
 		for (size_t p = 0; p < r->n_needs; p++)
-			if (keep_add(k, r->needs[p]) < 0 || keep_key_of(k, r->needs[p]) < 0)
+			if (keep_pack(k, r->needs[p]) < 0)
 				return -1;
 	}
 	return 0;

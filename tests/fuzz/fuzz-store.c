@@ -15,6 +15,7 @@
 #include "store/block.h"
 #include "store/catalogue.h"
 #include "store/map.h"
+#include "store/pagelist.h"
 #include "store/seal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -32,6 +33,21 @@ static void fuzz_map(const uint8_t *p, size_t n)
 		abort();
 	free(again);
 	vckpt_map_clear(&m);
+}
+
+static void fuzz_pages(const uint8_t *p, size_t n)
+{
+	struct vckpt_page_list l;
+	uint8_t *again;
+	size_t len;
+
+	if (vckpt_page_list_decode(p, n, "pages", &l, NULL) < 0)
+		return;
+	if (vckpt_page_list_encode(&l, &again, &len, NULL) < 0 || len != n ||
+	    memcmp(again, p, n) != 0)
+		abort();
+	free(again);
+	vckpt_page_list_clear(&l);
 }
 
 static void fuzz_block(uint8_t *p, size_t n)
@@ -224,7 +240,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(copy, data, size);
 	memmove(copy, copy + 1, size - 1);
 	copy = realloc(copy, size - 1 ? size - 1 : 1);
-	switch (data[0] % 7) {
+	switch (data[0] % 8) {
 	case 0:
 		fuzz_map(copy, size - 1);
 		break;
@@ -245,6 +261,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 6:
 		fuzz_sealed_blob(copy, size - 1);
+		break;
+	case 7:
+		fuzz_pages(copy, size - 1);
 		break;
 	}
 	free(copy);

@@ -63,7 +63,7 @@ said=$(unshare -m sh -ec 'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0";
 is "a checkpoint into it is refused" $? 9
 if grep -q "$VCKPT_STORE.*Read-only file system" <<<"$said"; then pass "and says where"; else fail "and says where" "$said"; fi
 
-sed -i 's/"format":1/"format":3/' "$heat/epochs/000003.json" "$heat/history/000011.json"
+sed -i 's/"format":1/"format":4/' "$heat/epochs/000003.json" "$heat/history/000011.json"
 says "an epoch of a newer vckpt is listed as what it is" '3  damaged: .*newer vckpt' vckpt ls
 refused "and not shown" 7 'newer vckpt' show heat@3
 says "a deed of a newer vckpt does not hide the others" 'restart +3  failed' vckpt log
