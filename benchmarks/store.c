@@ -1,0 +1,357 @@
+/*
+ * store [hash | epochs] [MIB]: what it costs to write pages once.
+ *
+ * hash: how fast pages are hashed, in one run, alternately, by what the store takes and by what it
+ * could; and how often a page that was forged without the secret, but for a guess of 32 bits, meets
+ * its target under XXH3-128 and under what the store takes.
+ *
+ * epochs: captures of MIB (default 512) of pages, half noise and half text, all different, by two
+ * threads; then with 0, 1, 5, 25 and 100 % of them changed, here and there.  What each adds to the
+ * store is compared with zstd -1 of just the changed pages.  Pages are made up: it is a first part
+ * of what is to be measured with real guests.
+ *
+ * In the current folder, which should be on the disk that stores are on.  The last lines are
+ * "figure NAME VALUE UNIT bound BOUND ok|short"; exit status 1 if one is short.
+ */
+#include <ftw.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <zstd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#ifdef HAVE_LIBCRYPTO
+#include <openssl/evp.h>
+#endif
+
+#include "base/clock.h"
+#include "store/capture.h"
+#include "store/image.h"
+#include "store/lease.h"
+#include "store/recall.h"
+
+#define CHUNK   256 /* pages: so short that other programs seldom come between */
+#define FORGED  1000
+#define CLUSTER "pages"
+#define SPARE   ((double)(2 << 20))
+#define BOUND   1.15
+
+static void must(bool ok, const struct vckpt_error *err)
+{
+	if (ok)
+		return;
+	fprintf(stderr, "store: %s\n", err ? err->text : "no memory");
+	exit(2);
+}
+
+static bool figure(const char *name, double value, const char *unit, double bound)
+{
+	bool ok = value <= bound;
+
+	printf("figure %s %.2f %s bound %.2f %s\n", name, value, unit, bound, ok ? "ok" : "short");
+	return ok;
+}
+
+/* ---- hashes ---- */
+
+struct keys {
+	uint8_t secret[192];
+	struct vckpt_page_key page;
+};
+
+static void by_store(const struct keys *k, const uint8_t *page, uint8_t out[16])
+{
+	struct vckpt_page_hash h;
+
+	vckpt_page_hash(&k->page, page, &h);
+	memcpy(out, h.b, 16);
+}
+
+static void by_xxh3(const struct keys *k, const uint8_t *page, uint8_t out[16])
+{
+	XXH128_hash_t h = XXH3_128bits_withSecret(page, VCKPT_PAGE, k->secret, sizeof(k->secret));
+
+	memcpy(out, &h, 16);
+}
+
+static void by_blake2b(const struct keys *k, const uint8_t *page, uint8_t out[16])
+{
+	crypto_generichash(out, 16, page, VCKPT_PAGE, k->secret, 32);
+}
+
+#ifdef HAVE_LIBCRYPTO
+static void by_sha256(const struct keys *k, const uint8_t *page, uint8_t out[16])
+{
+	static EVP_MD_CTX *c; /* made once: a program with one thread */
+	static EVP_MD *md;
+	uint8_t all[32];
+	unsigned n;
+
+	if (!c) {
+		c = EVP_MD_CTX_new();
+		md = EVP_MD_fetch(NULL, "SHA256", NULL);
+	}
+	must(c && md && EVP_DigestInit_ex2(c, md, NULL) && EVP_DigestUpdate(c, k->secret, 64) &&
+		     EVP_DigestUpdate(c, page, VCKPT_PAGE) && EVP_DigestFinal_ex(c, all, &n),
+	     NULL);
+	memcpy(out, all, 16);
+}
+#endif
+
+static const struct {
+	const char *name;
+	void (*hash)(const struct keys *k, const uint8_t *page, uint8_t out[16]);
+} hashes[] = {
+	{"siphash-2-4-128 (the store's)", by_store},
+	{"xxh3-128 with a secret", by_xxh3},
+#ifdef HAVE_LIBCRYPTO
+	{"sha-256 (libcrypto)", by_sha256},
+#endif
+	{"blake2b (libsodium)", by_blake2b},
+};
+#define HASHES (sizeof(hashes) / sizeof(hashes[0]))
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Two words of a page are changed so that the sums of XXH3's inner loop stay what they are, if 32
+ * bits of one word were guessed right: here they are, since the secret is known to us. */
+static unsigned forge(void (*hash)(const struct keys *, const uint8_t *, uint8_t *))
+{
+	const size_t one = 2 * 8 + 3, two = 9 * 8 + 3; /* stripes 2 and 9, lane 3 */
+	uint64_t target[VCKPT_PAGE / 8], forged[VCKPT_PAGE / 8], a, b;
+	uint8_t is[16], was[16];
+	struct keys k = {0};
+	unsigned met = 0;
+
+	for (int i = 0; i < FORGED; i++) {
+		randombytes_buf(k.secret, sizeof(k.secret));
+		memcpy(k.page.b, k.secret, sizeof(k.page.b));
+		randombytes_buf(target, sizeof(target));
+		memcpy(&a, k.secret + 2 * 8 + 3 * 8, 8);
+		memcpy(&b, k.secret + 9 * 8 + 3 * 8, 8);
+		target[two] = (target[two] & ~UINT64_C(0xffffffff)) |
+			      ((target[one] ^ a ^ b) & 0xffffffff);
+		memcpy(forged, target, sizeof(forged));
+		forged[one] ^= UINT64_C(1) << 63;
+		forged[two] ^= UINT64_C(1) << 63;
+		hash(&k, (const uint8_t *)target, was);
+		hash(&k, (const uint8_t *)forged, is);
+		met += memcmp(is, was, sizeof(is)) == 0;
+	}
+	return met;
+}
+
+static bool run_hash(uint64_t pages)
+{
+	uint8_t *memory = malloc(pages * VCKPT_PAGE), out[16];
+	const size_t rounds = pages / CHUNK;
+	double *rates[HASHES];
+	struct keys k = {0};
+
+	must(memory && rounds && sodium_init() >= 0, NULL);
+	randombytes_buf(&k, sizeof(k));
+	randombytes_buf(memory, pages * VCKPT_PAGE);
+	for (size_t h = 0; h < HASHES; h++)
+		must((rates[h] = calloc(rounds, sizeof(double))), NULL);
+	for (size_t r = 0; r < rounds; r++)
+		for (size_t h = 0; h < HASHES; h++) {
+			uint64_t began = vckpt_now();
+
+			for (uint64_t p = r * CHUNK; p < (r + 1) * CHUNK; p++)
+				hashes[h].hash(&k, memory + p * VCKPT_PAGE, out);
+			rates[h][r] = (double)CHUNK * VCKPT_PAGE / (1 << 20) /
+				      ((double)(vckpt_now() - began) / (double)VCKPT_S);
+		}
+	for (size_t h = 0; h < HASHES; h++) {
+		qsort(rates[h], rounds, sizeof(double), by_value);
+		printf("%-30s %6.0f MiB/s (median of %zu; nine of ten below %.0f)\n",
+		       hashes[h].name, rates[h][rounds / 2], rounds, rates[h][rounds * 9 / 10]);
+		free(rates[h]);
+	}
+	free(memory);
+	printf("forged pages that meet their targets, of %d whose 32 bits were guessed: xxh3-128 "
+	       "%u\n",
+	       FORGED, forge(by_xxh3));
+	return figure("store_forged", forge(by_store), "pages", 0);
+}
+
+/* ---- epochs ---- */
+
+struct bench {
+	struct vckpt_store *store;
+	struct vckpt_lease *lease;
+	uint64_t pages;
+	uint64_t *seeds; /* a page is a function of this and of its number */
+	struct vckpt_error err;
+};
+
+static void page_of(const struct bench *b, uint64_t page, uint64_t *room)
+{
+	uint64_t x = (b->seeds[page] << 40 ^ page) * UINT64_C(0x9e3779b97f4a7c15) | 1;
+
+	if (page % 2) {
+		for (size_t i = 0; i < VCKPT_PAGE; i += 32)
+			snprintf((char *)room + i, 32, "residual %020" PRIu64 "\n",
+				 x % 1000000007 + i / 96);
+		return;
+	}
+	for (size_t i = 0; i < VCKPT_PAGE / 8; i++) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		room[i] = x;
+	}
+}
+
+struct result {
+	double bytes, index, seconds;
+	uint64_t known;
+};
+
+static uint64_t capture(struct bench *b, struct result *got)
+{
+	const struct vckpt_store_block ram = {"pc.ram", b->pages * VCKPT_PAGE};
+	struct vckpt_capture_options o = {.codec = VCKPT_CODEC_ZSTD, .level = 1, .threads = 2};
+	struct vckpt_epoch e = {.cluster = CLUSTER, .time_ns = 1};
+	uint64_t room[VCKPT_PAGE / 8], began, epoch;
+	struct vckpt_store_capture *c;
+	struct vckpt_recall *known;
+	struct vckpt_receipt r;
+	size_t bytes;
+
+	must(vckpt_store_begin_epoch(b->lease, &epoch, &b->err) == 0, &b->err);
+	known = vckpt_recall_new(b->store, CLUSTER, epoch, (size_t)1 << 30, &b->err);
+	must(known && vckpt_recall_guest(known, b->store, "n1", 60 * VCKPT_S, &b->err) == 0,
+	     &b->err);
+	vckpt_index_size(vckpt_recall_index(known), &got->known, &bytes);
+	o.index = vckpt_recall_index(known);
+	began = vckpt_now();
+	c = vckpt_capture_begin(b->store, CLUSTER, epoch, "n1", &o, &b->err);
+	must(c && vckpt_capture_set_blocks(c, &ram, 1, &b->err) == 0, &b->err);
+	for (uint64_t p = 0; p < b->pages; p++) {
+		page_of(b, p, room);
+		must(vckpt_capture_page(c, 0, p, room, &b->err) == 0, &b->err);
+	}
+	must(vckpt_capture_finish(c, &r, &b->err) == 0, &b->err);
+	got->seconds = (double)(vckpt_now() - began) / (double)VCKPT_S;
+	vckpt_index_size(vckpt_recall_index(known), &got->known, &bytes);
+	got->index = (double)bytes / (double)got->known;
+	got->bytes = (double)r.bytes_out;
+	vckpt_capture_free(c);
+	vckpt_recall_free(known);
+	e.epoch = epoch;
+	e.guests = &r;
+	e.n_guests = 1;
+	must(vckpt_catalogue_commit(b->lease, &e, &b->err) == 0, &b->err);
+	vckpt_receipt_clear(&r);
+	return epoch;
+}
+
+/* Changes `percent` of the pages, here and there; how long zstd -1 makes them. */
+static double change(struct bench *b, unsigned percent, uint64_t round)
+{
+	uint64_t n = b->pages * percent / 100, changed = 0;
+	uint8_t *raw = malloc(n * VCKPT_PAGE + 1), *packed;
+	size_t most = ZSTD_compressBound(n * VCKPT_PAGE), len;
+
+	packed = malloc(most);
+	must(raw && packed, NULL);
+	for (uint64_t p = 0; changed < n && p < b->pages; p++) {
+		uint64_t x = (p + round) * UINT64_C(0xd1342543de82ef95);
+
+		/* as many as are still wanted, of those that are left */
+		if ((x >> 33) % (b->pages - p) >= n - changed)
+			continue;
+		b->seeds[p] = round;
+		page_of(b, p, (uint64_t *)(void *)(raw + changed++ * VCKPT_PAGE));
+	}
+	len = n ? ZSTD_compress(packed, most, raw, n * VCKPT_PAGE, 1) : 0;
+	must(!ZSTD_isError(len), NULL);
+	free(raw);
+	free(packed);
+	return (double)len;
+}
+
+static bool compare(struct bench *b, unsigned percent, uint64_t round)
+{
+	double least = change(b, percent, round);
+	struct result got = {0};
+	char name[64];
+	uint64_t epoch = capture(b, &got);
+
+	must(vckpt_store_check(b->store, CLUSTER, epoch, 1, 2, &b->err) == 0, &b->err);
+	printf("%3u %% changed: %.2f MiB stored, %.2f MiB by zstd -1; %.1f s; index %.1f MiB a GiB "
+	       "of %" PRIu64 " pages\n",
+	       percent, got.bytes / (1 << 20), least / (1 << 20), got.seconds,
+	       got.index * (1 << 18) / (1 << 20), got.known);
+	snprintf(name, sizeof(name), "store_changed_%u", percent);
+	if (!percent)
+		return figure(name, got.bytes / (1 << 20), "MiB", SPARE / (1 << 20));
+	return figure(name, got.bytes > SPARE ? (got.bytes - SPARE) / least : 0, "of-zstd", BOUND);
+}
+
+static int drop_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+static bool run_epochs(uint64_t pages)
+{
+	static const unsigned percents[] = {0, 1, 5, 25, 100};
+	char dir[] = "store-pages.XXXXXX";
+	struct bench b = {.pages = pages, .seeds = calloc(pages, sizeof(*b.seeds))};
+	struct result first = {0};
+	bool ok = true;
+
+	must(b.seeds && mkdtemp(dir), NULL);
+	must(vckpt_store_init(dir, &b.err) == 0, &b.err);
+	b.store = vckpt_store_open(dir, &b.err);
+	must(b.store, &b.err);
+	must(vckpt_store_write_definition(b.store, CLUSTER, "{}", 2, &b.err) == 0, &b.err);
+	b.lease = vckpt_lease_acquire(b.store, CLUSTER, "store", "here", "measure", 3600 * VCKPT_S,
+				      &b.err);
+	must(b.lease, &b.err);
+	capture(&b, &first);
+	printf("%" PRIu64 " MiB of pages: %.1f MiB stored at first, in %.1f s\n", pages >> 8,
+	       first.bytes / (1 << 20), first.seconds);
+	for (size_t i = 0; i < sizeof(percents) / sizeof(percents[0]); i++)
+		ok = compare(&b, percents[i], i + 1) && ok;
+	vckpt_lease_release(b.lease);
+	vckpt_store_close(b.store);
+	nftw(dir, drop_one, 16, FTW_DEPTH | FTW_PHYS);
+	free(b.seeds);
+	return ok;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t mib = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
+	const char *what = argc > 1 ? argv[1] : "";
+
+	if (argc > 3 || (argc > 2 && !mib))
+		what = "?";
+	if (strcmp(what, "hash") == 0)
+		return run_hash((mib ? mib : 256) << 8) ? 0 : 1;
+	if (strcmp(what, "epochs") == 0)
+		return run_epochs((mib ? mib : 512) << 8) ? 0 : 1;
+	if (!*what) {
+		bool ok = run_hash(256 << 8);
+
+		return run_epochs(512 << 8) && ok ? 0 : 1;
+	}
+	fprintf(stderr, "usage: store [hash | epochs] [MIB], in a folder that can be written\n");
+	return 2;
+}
