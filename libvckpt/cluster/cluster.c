@@ -45,6 +45,7 @@ static int epoch_options(struct vckpt_coordinator *c, const struct vckpt_checkpo
 	o->level = opt->level;
 	o->limit = opt->limit;
 	o->parent = opt->parent;
+	o->once = opt->whole ? VCKPT_PAGES_EPOCH : VCKPT_PAGES_ONCE;
 	o->drain = opt->drain;
 	o->suspend = opt->suspend;
 	if (o->suspend && o->engine[0] && strcmp(o->engine, "stop-copy") != 0)

@@ -106,6 +106,7 @@ struct vckpt_checkpoint_options {
 	int level;         /* of the codec, 0 default */
 	uint64_t limit;    /* bytes a second that are written on each host, 0 any: see man page */
 	uint64_t parent;   /* committed epoch whose pages may be referred to; 0 none */
+	bool whole;        /* no page of any earlier epoch is referred to */
 	struct vckpt_deadlines deadlines; /* members that are 0 take their defaults */
 	struct vckpt_hook_options hooks;
 	enum vckpt_freeze_fs freeze_fs;

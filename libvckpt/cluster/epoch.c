@@ -82,6 +82,14 @@ void vckpt_epoch_aborted(struct vckpt_epoch_machine *e, uint32_t i,
 	abort_if_over(e);
 }
 
+/* A capture that has packed all it read may wait for one that it shares pages with. */
+static void renew(struct vckpt_epoch_machine *e, uint32_t i)
+{
+	for (uint32_t k = 0; k < e->m.n; k++)
+		if (k == i || (e->guests[k].done && e->guests[k].done == e->guests[k].total))
+			e->guests[k].capture_due = e->m.now + e->opt.deadlines.capture_ns;
+}
+
 static void epoch_unasked(struct vckpt_machine *m, uint32_t i, const struct vckpt_host_event *ev)
 {
 	struct vckpt_epoch_machine *e = EPOCH(m);
@@ -94,7 +102,7 @@ static void epoch_unasked(struct vckpt_machine *m, uint32_t i, const struct vckp
 			return;
 		g->done = ev->done;
 		g->total = ev->total;
-		g->capture_due = m->now + e->opt.deadlines.capture_ns;
+		renew(e, i);
 		if (e->state == VCKPT_EPOCH_ABORTING && m->slots[i].waiting)
 			m->slots[i].due = m->now + e->opt.deadlines.abort_ns;
 		else if (vckpt_epoch_is_being_read(e, i))
@@ -223,6 +231,7 @@ static void epoch_request(const struct vckpt_machine *m, const struct vckpt_acti
 			 o->drain == VCKPT_DRAIN_NONE ? "none" : o->gate);
 		req->level = o->level;
 		req->limit = o->limit;
+		req->once = o->once;
 		req->freeze = o->freeze_fs;
 		req->suspend = o->suspend;
 	} else if (a->op == VCKPT_OP_HOLD) {

@@ -50,6 +50,7 @@ struct vckpt_epoch_options {
 	char gate[16], engine[16], codec[16];
 	int32_t level;
 	uint64_t limit; /* bytes a second on each host, 0 any */
+	uint8_t once;   /* VCKPT_PAGES_* */
 	enum vckpt_drain drain;
 	bool freeze_fs;
 	bool suspend; /* nobody runs after the cut: who is committed goes */

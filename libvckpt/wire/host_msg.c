@@ -38,7 +38,7 @@ static const struct vckpt_field request_fields[] = {
 	VCKPT_F_UINT(REQ, how, 5),        VCKPT_F_STR(REQ, hook, 5),
 	VCKPT_F_STR(REQ, result, 5),      VCKPT_F_UINT(REQ, freeze, 5),
 	VCKPT_F_UINT(REQ, release, 5),    VCKPT_F_UINT(REQ, rewind, 5),
-	VCKPT_F_UINT(REQ, suspend, 6),
+	VCKPT_F_UINT(REQ, suspend, 6),    VCKPT_F_UINT(REQ, once, 7),
 };
 const struct vckpt_type vckpt_host_request_type = VCKPT_TYPE(vckpt_host_request, request_fields);
 

@@ -14,7 +14,7 @@
 #include "wire/codec.h"
 
 #define VCKPT_HOST_LOWEST    1
-#define VCKPT_HOST_HIGHEST   6
+#define VCKPT_HOST_HIGHEST   7
 #define VCKPT_HOST_FRAME_MAX (16u << 20)
 
 #define VCKPT_NAME_MAX 65   /* cluster and guest names, with NUL */
@@ -103,6 +103,13 @@ enum {
 	VCKPT_HOW_UNSAFE = 4    /* libvirt is not to worry about disks that are cached */
 };
 
+/* Which pages a capture writes. */
+enum {
+	VCKPT_PAGES_ALL = 0,  /* all; whoever is older than version 7 can read the epoch */
+	VCKPT_PAGES_ONCE = 1, /* those that the store does not have */
+	VCKPT_PAGES_EPOCH = 2 /* those that no other guest of this epoch has here */
+};
+
 enum vckpt_host_event_kind {
 	VCKPT_EVENT_REPLY = 1,    /* the one answer to request `seq` */
 	VCKPT_EVENT_PROGRESS = 2, /* done of total bytes of a capture or a restore */
@@ -147,6 +154,7 @@ struct vckpt_host_request {
 	uint32_t how;              /* since 5.  MIGRATE: VCKPT_HOW_* */
 	uint8_t suspend; /* since 6.  PREPARE: the guest stands still from the cut on, and goes at
 			    COMMITTED; a host that knows it says "leaves" */
+	uint8_t once;    /* since 7.  PREPARE: VCKPT_PAGES_* */
 };
 
 struct vckpt_host_event {

@@ -11,6 +11,8 @@ for i in 1 2 3; do
 	heat_moves "the job goes on after checkpoint $i"
 done
 expect_eq "three epochs are listed" "$(epochs)" "1 2 3 "
+expect_eq "the third refers to more than it writes, in each guest" \
+	"$(vckpt show heat@3 --json | jq -c '[.guests[].pages | .inherited > .written]')" "[true,true]"
 expect_ok "no guest is held" guests_free
 expect_fail "a restart beside running guests is refused" vckpt restart heat
 expect_ok "and did them no harm" guests_free
@@ -25,7 +27,10 @@ done
 
 expect_ok "restart over running guests when told to destroy them" vckpt restart heat@1 --destroy
 heat_moves "the restored job runs"
-expect_ok "a restored job is checkpointed" vckpt checkpoint heat
+expect_ok "a restored job is checkpointed, whole" vckpt checkpoint heat --whole
+expect_eq "which refers to no other epoch" \
+	"$(vckpt show heat@4 --json | jq -c '[.guests[] | .pages.inherited, (.needs | map(startswith("000004/")) | all)]')" \
+	"[0,true,0,true]"
 expect_eq "the new epoch follows the others" "$(epochs)" "1 2 3 4 "
 expect_ok "vckpt kill" vckpt kill heat
 expect_ok "restart of a restored job" vckpt restart heat

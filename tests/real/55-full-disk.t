@@ -21,7 +21,7 @@ expect_eq "there is no epoch" "$(epochs)" ""
 expect_ok "with room again a checkpoint works" vckpt checkpoint heat
 used=$("$lab" exec h1 du -sk "$small" | cut -f1)
 "$lab" exec h1 mount -o remount,size=$((used + 2000))k "$small"
-vckpt checkpoint heat --codec none >/dev/null 2>&1 && fail "a full disk is noticed again"
+vckpt checkpoint heat --codec none --whole >/dev/null 2>&1 && fail "a full disk is noticed again"
 expect_ok "the guests run and answer again" wait_until 20 guests_free
 kill_guest n1 n2
 expect_ok "the epoch before restores" vckpt restart heat

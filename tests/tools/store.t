@@ -70,6 +70,13 @@ says "a deed of a newer vckpt does not hide the others" 'restart +3  failed' vck
 sed -i 's/"format":1/"format":2/' "$VCKPT_STORE/vckpt-store"
 refused "a store of a newer vckpt" 7 'vckpt-store.*newer vckpt' ls
 refused "also for a checkpoint" 7 'vckpt-store.*newer vckpt' checkpoint heat
+rm -rf "$VCKPT_STORE"
+cp -r "$top/tests/data/pages/store" "$VCKPT_STORE"
+chmod -R go= "$VCKPT_STORE"
+says "which pages of an epoch were new, and which not" \
+	'pages: 2 new, 0 more like those, 27 of earlier epochs, 0 of other guests, 11 zero; in 2 packs' vckpt show 'heat run@2'
+is "and in JSON" "$(vckpt show 'heat run@1' --json | jq -c '.guests[1].pages | [.written, .stored, .shared, .inherited]')" "[0,0,29,0]"
+is "how much was there already" "$(vckpt ls --json | jq -c '[.[].referred_bytes]')" "[118784,221184]"
 fresh
 sed -i 's/"uuid": *"./&x/' "$VCKPT_STORE/vckpt-store"
 refused "a damaged store" 6 'vckpt-store' ls

@@ -20,6 +20,7 @@ enum {
 	OPT_LEVEL,
 	OPT_LIMIT,
 	OPT_WHY,
+	OPT_WHOLE,
 	OPT_HOOKS,
 	OPT_FREEZE,
 	OPT_WARN,
@@ -44,6 +45,8 @@ static const struct argp_option options[] = {
 	{"limit", OPT_LIMIT, "MIB", 0,
 	 "write at most so many MiB a second on each host, as long as no guest has to wait for it",
 	 0},
+	{"whole", OPT_WHOLE, 0, 0,
+	 "write all of memory, also what earlier checkpoints have: this one needs none of them", 0},
 	{"freeze-fs", OPT_FREEZE, 0, 0,
 	 "freeze the guests' local file systems around the cut, so that they are clean on disk", 0},
 	{"refuse", OPT_REFUSE, "KIND,...", 0,
@@ -98,6 +101,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (tool_setting(o->set, "hooks", "policy", arg, &err) < 0)
 			argp_error(state, "--hooks: %s", err.text);
 		o->set->checkpoint.hooks = o->set->hooks;
+		return 0;
+	case OPT_WHOLE:
+		o->set->checkpoint.whole = true;
 		return 0;
 	case OPT_FREEZE:
 		o->set->checkpoint.freeze_fs = VCKPT_FREEZE_YES;

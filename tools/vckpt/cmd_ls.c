@@ -11,7 +11,7 @@ static json_t *epoch_line(const struct vckpt_store *store, const char *cluster, 
 {
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct vckpt_epoch e;
-	uint64_t ram = 0, out = 0;
+	uint64_t ram = 0, out = 0, referred = 0;
 	json_t *j;
 
 	if (vckpt_catalogue_get(store, cluster, number, &e, &err) < 0)
@@ -20,12 +20,14 @@ static json_t *epoch_line(const struct vckpt_store *store, const char *cluster, 
 	for (size_t i = 0; i < e.n_guests; i++) {
 		ram += e.guests[i].ram_bytes;
 		out += e.guests[i].bytes_out;
+		referred += e.guests[i].pages_inherited + e.guests[i].pages_shared;
 	}
-	j = json_pack("{s:s, s:I, s:I, s:I, s:i, s:I, s:I, s:s, s:s, s:s}", "cluster", cluster,
+	j = json_pack("{s:s, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:s, s:s, s:s}", "cluster", cluster,
 		      "epoch", (json_int_t)number, "incarnation", (json_int_t)e.incarnation,
 		      "time_ns", (json_int_t)e.time_ns, "guests", (int)e.n_guests, "ram_bytes",
-		      (json_int_t)ram, "stored_bytes", (json_int_t)out, "engine", e.engine, "gate",
-		      e.gate, "why", e.why);
+		      (json_int_t)ram, "stored_bytes", (json_int_t)out, "referred_bytes",
+		      (json_int_t)(referred * VCKPT_PAGE), "engine", e.engine, "gate", e.gate,
+		      "why", e.why);
 	vckpt_epoch_clear(&e);
 	return j;
 }

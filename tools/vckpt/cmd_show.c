@@ -43,6 +43,25 @@ static void print_disks(const struct vckpt_receipt *r)
 	}
 }
 
+/* What was new, and what was there already. */
+static void print_pages(const struct vckpt_receipt *r)
+{
+	uint64_t twice =
+		r->pages_stored > r->pages_written ? r->pages_stored - r->pages_written : 0;
+
+	if (!r->pages.bytes) { /* of a vckpt that wrote all */
+		printf("; pages: %llu stored, %llu zero, %llu of earlier epochs\n",
+		       (unsigned long long)r->pages_stored, (unsigned long long)r->pages_zero,
+		       (unsigned long long)r->pages_inherited);
+		return;
+	}
+	printf("\n    pages: %llu new, %llu more like those, %llu of earlier epochs, %llu of other "
+	       "guests, %llu zero; in %zu packs\n",
+	       (unsigned long long)r->pages_written, (unsigned long long)twice,
+	       (unsigned long long)r->pages_inherited, (unsigned long long)r->pages_shared,
+	       (unsigned long long)r->pages_zero, r->n_needs);
+}
+
 static void print_epoch(const struct vckpt_epoch *e)
 {
 	static const char *const phases[] = {"prepare", "quiet",        "stop",
@@ -75,12 +94,9 @@ static void print_epoch(const struct vckpt_epoch *e)
 	for (i = 0; i < e->n_guests; i++) {
 		const struct vckpt_receipt *r = &e->guests[i];
 
-		printf("  %s: %s of memory, %s stored; pages: %llu stored, %llu zero, %llu of "
-		       "earlier "
-		       "epochs\n",
-		       r->guest, tool_bytes(a, (double)r->ram_bytes),
-		       tool_bytes(b, (double)r->bytes_out), (unsigned long long)r->pages_stored,
-		       (unsigned long long)r->pages_zero, (unsigned long long)r->pages_inherited);
+		printf("  %s: %s of memory, %s stored", r->guest,
+		       tool_bytes(a, (double)r->ram_bytes), tool_bytes(b, (double)r->bytes_out));
+		print_pages(r);
 		if (r->key[0])
 			printf("    encrypted%s\n", r->disks ? "; its disks are not" : "");
 		print_disks(r);

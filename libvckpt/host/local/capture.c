@@ -27,6 +27,7 @@ struct vckpt_stream {
 	const struct vckpt_capture_engine *engine;
 	struct vckpt_capture *cap;          /* of hv/; the reader's from begin on */
 	struct vckpt_store_capture *writer; /* of store/; the reader's from begin on */
+	struct vckpt_known *known;          /* outlives the writer; NULL: all pages are written */
 	struct vckpt_stream_parser *parser;
 	uint32_t seq;
 	bool begun;
@@ -182,6 +183,8 @@ static int open_writer(struct vckpt_stream *st, const struct vckpt_host_request 
 	if (vckpt_domain_xml(st->dom, &xml, err) < 0)
 		return -1;
 	atomic_store(&opt.pace->rate, req->limit);
+	st->known = vckpt_known_get(st->g, req);
+	opt.index = vckpt_known_index(st->known);
 	st->writer = vckpt_capture_begin(st->g->s->store, st->g->s->cluster, req->epoch,
 					 st->g->name, &opt, err);
 	if (!st->writer)
@@ -358,16 +361,30 @@ static bool on_summed(void *arg, uint64_t bytes)
 	return !atomic_load(&st->discard);
 }
 
+/* Until all is packed, here and in the captures that pages of this one lie in. */
+static int settle(struct vckpt_stream *st, struct vckpt_error *err)
+{
+	while (!vckpt_capture_wait(st->writer, PROGRESS_EVERY)) {
+		progress(st);
+		weigh(st);
+	}
+	while (!vckpt_capture_settle(st->writer, PROGRESS_EVERY)) {
+		progress(st);
+		weigh(st);
+		if (atomic_load(&st->discard))
+			return vckpt_fail(err, VCKPT_ECANCELED, "the capture is given up");
+	}
+	return 0;
+}
+
 static json_t *keep(struct vckpt_stream *st, struct vckpt_error *err)
 {
 	struct vckpt_receipt receipt;
 	json_t *j;
 
 	memset(&receipt, 0, sizeof(receipt));
-	while (!vckpt_capture_wait(st->writer, PROGRESS_EVERY)) {
-		progress(st);
-		weigh(st);
-	}
+	if (settle(st, err) < 0)
+		return NULL;
 	if (vckpt_capture_finish(st->writer, &receipt, err) < 0)
 		return NULL;
 	if (vckpt_fault_point("host.capture.kept", NULL, err) < 0 ||
@@ -400,6 +417,10 @@ static void *reader_main(void *arg)
 		lose(st, &err);
 	}
 	vckpt_weight_end(l, &st->yields);
+	/* Others must not wait for it; abort() comes when this thread is joined, perhaps after
+	 * them. */
+	if (!receipt)
+		vckpt_capture_give_up(st->writer);
 	atomic_store(&st->whole, receipt != NULL);
 	if (receipt && !atomic_load(&st->discard))
 		emit(st, VCKPT_EVENT_CAPTURED, NULL, receipt);
@@ -493,6 +514,7 @@ void vckpt_stream_end(struct vckpt_stream *st)
 	if (st->cap)
 		st->engine->abort(st->cap);
 	vckpt_capture_abort(st->writer);
+	vckpt_known_put(st->g->s->local, st->known);
 	vckpt_stream_parser_free(st->parser);
 	vckpt_domain_close(st->dom);
 	vckpt_close_fd(&st->let_go);

@@ -34,6 +34,7 @@
 enum vckpt_claim_kind { VCKPT_CLAIM_CLUSTER, VCKPT_CLAIM_DOMAIN, VCKPT_CLAIM_CHANNEL };
 
 struct vckpt_claim;
+struct vckpt_known;
 
 struct vckpt_local {
 	pthread_mutex_t lock;
@@ -43,11 +44,12 @@ struct vckpt_local {
 	unsigned untried;  /* journal entries that recovery did not try yet */
 	unsigned kicks;    /* counts reasons to try at once what failed */
 	bool stopping;
-	int capturing, yielding; /* captures that stream; of these, who could do with less */
-	bool yields;             /* our share is small now */
-	struct vckpt_pool pool;  /* of pages that wait to be packed */
-	struct vckpt_pace pace;  /* of all captures; the newest PREPARE says how fast */
-	size_t buffer;           /* what it holds, 0: as much as is right */
+	int capturing, yielding;   /* captures that stream; of these, who could do with less */
+	bool yields;               /* our share is small now */
+	struct vckpt_pool pool;    /* of pages that wait to be packed */
+	struct vckpt_pace pace;    /* of all captures; the newest PREPARE says how fast */
+	struct vckpt_known *known; /* known.c */
+	size_t buffer;             /* what it holds, 0: as much as is right */
 	struct vckpt_hv *hv;
 	const struct vckpt_log *log;
 	char host_name[256];
@@ -156,6 +158,12 @@ void vckpt_weight_begin(struct vckpt_local *l);
  * *known is what was said before, false at first. */
 void vckpt_weight_yield(struct vckpt_local *l, bool *known, bool yields);
 void vckpt_weight_end(struct vckpt_local *l, bool *known);
+
+/* known.c: which pages the store has, for all captures of one epoch here.  get() may read much;
+ * NULL, and it was logged why: all pages are to be written. */
+struct vckpt_known *vckpt_known_get(struct vckpt_guest *g, const struct vckpt_host_request *req);
+struct vckpt_index *vckpt_known_index(struct vckpt_known *k);
+void vckpt_known_put(struct vckpt_local *l, struct vckpt_known *k); /* NULL is fine */
 
 /* session.c */
 /* Hands an event to the owner; takes over what it points to. */
