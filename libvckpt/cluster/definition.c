@@ -201,9 +201,12 @@ static int memory_of(json_t *o, uint64_t *memory, const char *where, struct vckp
 static int guest_of(json_t *o, struct vckpt_guest_definition *g, const char *where,
 		    struct vckpt_error *err)
 {
-	static const char *const keys[] = {"name", "domain", "uuid", "host", "memory", "nics"};
+	static const char *const keys[] = {"name",   "domain", "uuid", "host",
+					   "memory", "nics",   "to"};
+	bool moves = json_object_get(o, "to");
 
-	if (members(o, keys, 6, where, err) < 0 ||
+	if (members(o, keys, moves ? 7 : 6, where, err) < 0 ||
+	    (moves && text_of(o, "to", g->to, sizeof(g->to), where, err) < 0) ||
 	    text_of(o, "name", g->name, sizeof(g->name), where, err) < 0 ||
 	    text_of(o, "domain", g->domain, sizeof(g->domain), where, err) < 0 ||
 	    text_of(o, "uuid", g->uuid, sizeof(g->uuid), where, err) < 0 ||
@@ -348,9 +351,10 @@ int vckpt_definition_encode(const struct vckpt_definition *def, char **text,
 	guests = json_array();
 	for (uint32_t i = 0; i < def->n; i++) {
 		const struct vckpt_guest_definition *g = &def->guests[i];
-		json_t *one = json_pack("{s:s,s:s,s:s,s:s,s:I,s:o}", "name", g->name, "domain",
+		json_t *one = json_pack("{s:s,s:s,s:s,s:s,s:I,s:o,s:s*}", "name", g->name, "domain",
 					g->domain, "uuid", g->uuid, "host", g->host, "memory",
-					(json_int_t)g->memory, "nics", nics_json(g));
+					(json_int_t)g->memory, "nics", nics_json(g), "to",
+					g->to[0] ? g->to : NULL);
 
 		whole = json_array_append_new(guests, one) == 0 && whole;
 	}

@@ -5,8 +5,9 @@
  *     {"name": "n1", "domain": "heat-n1", "uuid": "8-4-4-4-12 hex", "host": "" (this machine) or
  * its name, "memory": bytes, "nics": [{"mac": "52:54:00:12:34:56", "network": "bridge:br0"}]}]}
  *
- * All members must be there and no others.  NICs whose "network" is the same text can reach each
- * other.
+ * A guest that is being moved, or was when its coordinator died, has "to", too: the host it goes
+ * to. All other members must be there and no others.  NICs whose "network" is the same text can
+ * reach each other.
  */
 #ifndef VCKPT_CLUSTER_DEFINITION_H
 #define VCKPT_CLUSTER_DEFINITION_H
@@ -32,6 +33,7 @@ struct vckpt_guest_definition {
 	char domain[256];
 	char uuid[37];
 	char host[256];
+	char to[256]; /* "": it is not being moved */
 	uint64_t memory;
 	struct vckpt_nic *nics;
 	uint32_t n_nics;

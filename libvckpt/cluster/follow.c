@@ -50,20 +50,27 @@ static int ask(struct vckpt_cluster_session *s, const bool *only, struct vckpt_a
 	return vckpt_coordinator_run(c, &q->m, false, NULL, NULL, err);
 }
 
-bool vckpt_session_runs_at(struct vckpt_cluster_session *s, uint32_t guest,
-			   const struct vckpt_link *where)
+/* Told by its host: not there, or off. */
+static bool is_absent(const struct vckpt_answer *a)
+{
+	return !is_there(a) && (a->error.code == VCKPT_OK || a->error.code == VCKPT_ENOTFOUND);
+}
+
+int vckpt_session_runs_at(struct vckpt_cluster_session *s, uint32_t guest,
+			  const struct vckpt_link *where)
 {
 	struct vckpt_coordinator *c = &s->c;
 	vckpt_autofree bool *only = calloc(c->n_slots + 1, sizeof(*only));
 	uint32_t home = c->slots[guest].link;
 	struct vckpt_ask_machine q;
-	bool runs;
+	int runs = -1;
 
 	if (!only)
-		return false;
+		return -1;
 	only[guest] = true;
 	vckpt_coordinator_place(c, guest, where);
-	runs = ask(s, only, &q, NULL) == 0 && is_there(&q.answers[guest]);
+	if (ask(s, only, &q, NULL) == 0)
+		runs = is_there(&q.answers[guest]) ? 1 : is_absent(&q.answers[guest]) ? 0 : -1;
 	c->slots[guest].link = home;
 	vckpt_ask_machine_clear(&q);
 	return runs;
@@ -79,8 +86,7 @@ static int look_at_home(struct search *f, struct vckpt_error *err)
 		const struct vckpt_answer *a = &q.answers[i];
 
 		f->found[i] = c->n_links;
-		f->missing[i] = !is_there(a) &&
-				(a->error.code == VCKPT_OK || a->error.code == VCKPT_ENOTFOUND);
+		f->missing[i] = is_absent(a) || (!is_there(a) && f->s->def.guests[i].to[0]);
 		f->migrated[i] = f->missing[i] && strcmp(word(a, "reason"), "migrated away") == 0;
 		f->any = f->any || f->missing[i];
 	}
@@ -135,14 +141,42 @@ static int look_elsewhere(struct search *f, struct vckpt_error *err)
 int vckpt_session_moved(struct vckpt_cluster_session *s, uint32_t i, const struct vckpt_link *link,
 			struct vckpt_error *err)
 {
+	vckpt_coordinator_place(&s->c, i, link);
+	memcpy(s->def.guests[i].host, link->name, sizeof(s->def.guests[i].host));
+	s->def.guests[i].to[0] = '\0';
+	return vckpt_session_write(s, err);
+}
+
+int vckpt_session_write(struct vckpt_cluster_session *s, struct vckpt_error *err)
+{
 	struct vckpt_coordinator *c = &s->c;
 	vckpt_autofree char *text = NULL;
 
-	vckpt_coordinator_place(c, i, link);
-	memcpy(s->def.guests[i].host, link->name, sizeof(s->def.guests[i].host));
 	if (vckpt_definition_encode(&s->def, &text, err) < 0)
 		return -1;
 	return vckpt_store_write_definition(c->store, c->cluster, text, strlen(text), err);
+}
+
+/* Where it was being moved when a coordinator died; NULL: nowhere, or that host is known to be off.
+ */
+static const struct vckpt_link *goes_to(struct vckpt_cluster_session *s, uint32_t i)
+{
+	for (uint32_t k = 0; k < s->c.n_links && s->def.guests[i].to[0]; k++)
+		if (strcmp(s->c.links[k].name, s->def.guests[i].to) == 0)
+			return s->c.links[k].lost ? NULL : &s->c.links[k];
+	return NULL;
+}
+
+/* It is known now where everybody is. */
+static int end_moves(struct vckpt_cluster_session *s, struct vckpt_error *err)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < s->def.n; i++) {
+		any = any || s->def.guests[i].to[0];
+		s->def.guests[i].to[0] = '\0';
+	}
+	return any ? vckpt_session_write(s, err) : 0;
 }
 
 static int settle(struct search *f, uint32_t i, json_t *notes, struct vckpt_error *err)
@@ -150,6 +184,7 @@ static int settle(struct search *f, uint32_t i, json_t *notes, struct vckpt_erro
 	struct vckpt_coordinator *c = &f->s->c;
 	const char *guest = c->slots[i].guest;
 	const struct vckpt_link *old = vckpt_coordinator_link(c, i);
+	const struct vckpt_link *to = goes_to(f->s, i);
 	char text[700];
 
 	if (f->found[i] != c->n_links) {
@@ -160,7 +195,14 @@ static int settle(struct search *f, uint32_t i, json_t *notes, struct vckpt_erro
 		vckpt_log(c->ctx->log, VCKPT_INFO, "cluster", "%s: %s", c->what, text);
 		return vckpt_session_moved(f->s, i, &c->links[f->found[i]], err);
 	}
-	if (!f->migrated[i])
+	if (to && to->error.code != VCKPT_OK)
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "guest %s was being moved from host %s to host %s, which cannot "
+				  "be asked whether it is there (%.200s), and two copies of a job "
+				  "must never run: mend that host, or say that it is off",
+				  guest, vckpt_link_label(old), vckpt_link_label(to),
+				  to->error.text);
+	if (to || !f->migrated[i])
 		return 0;
 	return vckpt_fail(err, VCKPT_EREFUSED,
 			  "guest %s was migrated away from host %s by somebody, and is on none of "
@@ -184,5 +226,5 @@ int vckpt_session_follow(struct vckpt_cluster_session *s, json_t *notes, struct 
 	for (uint32_t i = 0; i < c->n_slots; i++)
 		if (f.missing[i] && settle(&f, i, notes, err) < 0)
 			return -1;
-	return 0;
+	return end_moves(s, err);
 }

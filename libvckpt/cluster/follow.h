@@ -12,16 +12,19 @@
 /* Asks each guest's host for it and, for one that is not there, all other hosts of the session. One
  * that is found elsewhere is asked for there from now on, and the definition follows it (the
  * session has the lease); a sentence about it is added to `notes`.  VCKPT_EREFUSED: a guest was
- * migrated away and is on none of the hosts, or is on two.  A host that does not answer is passed
- * over. */
+ * migrated away and is on none of the hosts, or is on two, or may be on a host that cannot be asked
+ * since a migration to it was cut short.  Any other host that does not answer is passed over. */
 int vckpt_session_follow(struct vckpt_cluster_session *s, json_t *notes, struct vckpt_error *err);
 
-/* Does the guest run there?  False also if nobody answers. */
-bool vckpt_session_runs_at(struct vckpt_cluster_session *s, uint32_t guest,
-			   const struct vckpt_link *where);
+/* 1: the guest is there; 0: it is not; -1: nobody answers. */
+int vckpt_session_runs_at(struct vckpt_cluster_session *s, uint32_t guest,
+			  const struct vckpt_link *where);
 
 /* Guest `i` is on that host: written down for good. */
 int vckpt_session_moved(struct vckpt_cluster_session *s, uint32_t i, const struct vckpt_link *link,
 			struct vckpt_error *err);
+
+/* The definition as it is in the session, into the store. */
+int vckpt_session_write(struct vckpt_cluster_session *s, struct vckpt_error *err);
 
 #endif

@@ -83,17 +83,31 @@ static int begin(struct wave *w, struct vckpt_move *moves, uint32_t n, struct vc
 	return 0;
 }
 
-/* Whatever was answered, or was not: if it runs there and not here, it has moved. */
+/* Written down before: whoever comes after a coordinator that died looks there, too. */
+static int announce(struct wave *w, struct vckpt_error *err)
+{
+	struct vckpt_cluster_session *s = w->s;
+
+	for (uint32_t i = 0; i < s->def.n; i++)
+		if (w->of[i])
+			memcpy(s->def.guests[i].to, w->of[i]->to->name,
+			       sizeof(s->def.guests[i].to));
+	return vckpt_session_write(s, err);
+}
+
+/* Whatever was answered, or was not: if it runs there and not here, it has moved.  A host that does
+ * not answer may still be moving it: where that is not known the next session finds out. */
 static int settle(struct wave *w, struct vckpt_move *m, struct vckpt_error *err)
 {
-	bool lost = m->error.code != VCKPT_OK && !w->s->c.canceled;
+	int here = -1;
 
+	if (m->error.code != VCKPT_OK && !w->s->c.canceled)
+		here = vckpt_session_runs_at(w->s, m->guest, m->from);
 	m->moved = m->error.code == VCKPT_OK ||
-		   (lost && !vckpt_session_runs_at(w->s, m->guest, m->from) &&
-		    vckpt_session_runs_at(w->s, m->guest, m->to));
+		   (here == 0 && vckpt_session_runs_at(w->s, m->guest, m->to) > 0);
 	if (m->moved)
 		return vckpt_session_moved(w->s, m->guest, m->to, err);
-	return 0;
+	return here > 0 ? vckpt_session_moved(w->s, m->guest, m->from, err) : 0;
 }
 
 int vckpt_session_move(struct vckpt_cluster_session *s, const struct vckpt_migrate_options *opt,
@@ -110,6 +124,10 @@ int vckpt_session_move(struct vckpt_cluster_session *s, const struct vckpt_migra
 	    vckpt_ask_machine_init(&q, c->cluster, VCKPT_OP_MIGRATE, limit_ns ? limit_ns : FOR_EVER,
 				   "guest", s->guests, c->n_slots, &c->next_seq, err) < 0)
 		return -1;
+	if (announce(&w, err) < 0) {
+		vckpt_ask_machine_clear(&q);
+		return -1;
+	}
 	q.only = w.only;
 	q.fill = fill;
 	q.grace_ns = END_TIME;

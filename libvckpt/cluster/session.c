@@ -71,6 +71,10 @@ static int open_all(struct vckpt_cluster_session *s, bool all, struct vckpt_erro
 
 static int add_hosts(struct vckpt_cluster_session *s, struct vckpt_error *err)
 {
+	/* A migration that was cut short may have brought a guest there. */
+	for (uint32_t i = 0; i < s->def.n; i++)
+		if (s->def.guests[i].to[0] && !vckpt_coordinator_add(&s->c, s->def.guests[i].to))
+			return vckpt_fail_errno(err, "no memory for host %s", s->def.guests[i].to);
 	for (size_t i = 0; i < s->n_more; i++)
 		if (!vckpt_coordinator_add(&s->c, s->more[i]))
 			return vckpt_fail_errno(err, "no memory for host %s", s->more[i]);

@@ -1,9 +1,11 @@
 /* migrate: what is decided on the way, the whole call over simulated hosts, and guests that
  * somebody else moved. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "cluster/definition.h"
 #include "cluster/log.h"
 #include "hosts-lab.h"
 #include "hv/migrate.h"
@@ -255,6 +257,91 @@ static void test_followed(void)
 	lab_close(&l);
 }
 
+/* What the coordinator of a migration of g1 to hc left when it was killed. */
+static void begun(struct lab *l)
+{
+	struct vckpt_store *store = vckpt_store_open(l->ctx.store, &l->err);
+	struct vckpt_definition def;
+	size_t len;
+	char *text;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(store);
+	CU_ASSERT_EQUAL_FATAL(
+		vckpt_store_read_definition(store, l->ctx.cluster, &text, &len, &l->err), 0);
+	CU_ASSERT_EQUAL_FATAL(vckpt_definition_decode(text, len, &def, &l->err), 0);
+	free(text);
+	CU_ASSERT_STRING_EQUAL(def.guests[1].to, "");
+	strcpy(def.guests[1].to, "hc");
+	CU_ASSERT_EQUAL_FATAL(vckpt_definition_encode(&def, &text, &l->err), 0);
+	CU_ASSERT_EQUAL(
+		vckpt_store_write_definition(store, l->ctx.cluster, text, strlen(text), &l->err),
+		0);
+	free(text);
+	vckpt_definition_clear(&def);
+	vckpt_store_close(store);
+}
+
+/* A migration undefines the guest where it was, so nobody there remembers it. */
+static void test_cut_short(void)
+{
+	struct vckpt_restart_options destroy = {.destroy = true};
+	struct vckpt_restart_result r;
+	struct vckpt_null_guest *g;
+	char state[16];
+	struct lab l;
+
+	/* It did not go: nothing is left of it. */
+	lab_open(&l, 0);
+	make_room(&l);
+	CU_ASSERT_EQUAL(checkpoint(&l), 0);
+	begun(&l);
+	CU_ASSERT_EQUAL(checkpoint(&l), 0);
+	/* It is there, on a host that has no other guest. */
+	begun(&l);
+	move_behind_our_back(&l, "g1", "hc");
+	vckpt_null_world_find_at(l.w, "ha", "g1")->migrated = false;
+	l.absent = "hc";
+	CU_ASSERT_EQUAL(vckpt_cluster_restart(&l.ctx, 0, &destroy, &r, &l.err), -1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(l.err.text, "hc"));
+	vckpt_restart_result_clear(&r);
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha hc hb hb");
+	l.absent = NULL;
+	CU_ASSERT_EQUAL(checkpoint(&l), 0);
+	CU_ASSERT_EQUAL(migrate(&l, "g1", "ha", state), 0);
+	CU_ASSERT_STRING_EQUAL(state, "moved");
+	/* It died there, or on the way. */
+	begun(&l);
+	g = vckpt_null_world_find(l.w, "g1");
+	g->there = false;
+	CU_ASSERT_EQUAL(vckpt_cluster_restart(&l.ctx, 0, &destroy, &r, &l.err), 0);
+	vckpt_restart_result_clear(&r);
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha ha hb hb");
+	begun(&l); /* which looks that nothing is left */
+	lab_close(&l);
+}
+
+/* The host it leaves hangs up: who comes after looks in both places, and half of it over there is
+ * no guest that has moved. */
+static void test_hung_up(void)
+{
+	struct vckpt_null_rule rule = {
+		.guest = "g1", .op = VCKPT_OP_MIGRATE, .times = 1, .way = VCKPT_NULL_GONE};
+	char state[16];
+	struct lab l;
+
+	lab_open(&l, 0);
+	make_room(&l);
+	vckpt_null_world_rule(l.w, &rule);
+	CU_ASSERT_NOT_EQUAL(migrate(&l, "g1", "hc", state), 0);
+	CU_ASSERT_STRING_EQUAL(state, "failed");
+	vckpt_null_world_find_at(l.w, "ha", "g1")->there = false;
+	vckpt_null_world_find_at(l.w, "ha", "g1")->migrated = false;
+	vckpt_null_world_find_at(l.w, "hc", "g1")->there = true;
+	CU_ASSERT_EQUAL(checkpoint(&l), 0);
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha hc hb hb");
+	lab_close(&l);
+}
+
 /* ---- several at once ---- */
 
 /* The error's code; `got`: "state: g0>hb+ g1>hc!", + moved, ! failed, ? planned. */
@@ -394,6 +481,8 @@ static const struct unit_test tests[] = {
 	{"a guest does not move", test_failures},
 	{"a host that fails, in each state", test_states},
 	{"a guest that somebody else moved", test_followed},
+	{"a migration that was cut short", test_cut_short},
+	{"a host that hangs up", test_hung_up},
 	{"all off a host", test_evacuate},
 	{"room, and empty hosts", test_rearrange},
 };
