@@ -113,6 +113,14 @@ Y
 "$lab" exec h1 virsh -q attach-device n1 "$TEST_DIR/shmem.xml" --live
 refused "a device that no engine can capture" 7 'n1.*shared memory bulletin' checkpoint heat
 expect_match "doctor names it, too" "$(vckpt doctor heat)" 'n1.*bulletin'
+# Hardware, of which a definition is enough.
+"$lab" exec h1 virsh dumpxml --inactive n1 | sed "s|<name>n1<|<name>n3<|; /<uuid>/d; s|<memballoon|<hostdev mode='subsystem' type='pci' managed='yes'>\\
+	<source><address domain='0x0000' bus='0xfe' slot='0x1f' function='0x7'/></source></hostdev>&|" >"$TEST_DIR/n3.xml"
+"$lab" exec h1 virsh -q define "$TEST_DIR/n3.xml"
+expect_match "so is a PCI device, when the domain is adopted" "$(vckpt adopt hardware n3 2>&1)" \
+	'guest n3 cannot be checkpointed \(passthrough\): host device pci 0000:fe:1f.7 is given to the guest'
+expect_match "and by doctor" "$(vckpt doctor hardware)" '^bad +n3 host device pci 0000:fe:1f.7'
+"$lab" exec h1 virsh -q undefine n3
 expect_ok "everybody runs" guests_free
 e=$(epochs | tr ' ' '\n' | sort -n | tail -n 1)
 map=$(printf '%s/clusters/heat/data/%06d/n2.map' "$VCKPT_STORE" "$e")
