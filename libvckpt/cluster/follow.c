@@ -10,6 +10,7 @@ struct search {
 	struct vckpt_cluster_session *s;
 	bool *missing;   /* not where it should be */
 	bool *migrated;  /* libvirt there says that it was migrated away */
+	bool *leaving;   /* there still, but perhaps not for long */
 	uint32_t *found; /* the link where it is, n_links: nowhere yet */
 	bool any;
 };
@@ -18,6 +19,7 @@ static void end_search(struct search *f)
 {
 	free(f->missing);
 	free(f->migrated);
+	free(f->leaving);
 	free(f->found);
 }
 
@@ -50,6 +52,12 @@ static int ask(struct vckpt_cluster_session *s, const bool *only, struct vckpt_a
 	return vckpt_coordinator_run(c, &q->m, false, NULL, NULL, err);
 }
 
+/* Whatever libvirt does with it, a migration it may be. */
+static bool is_busy(const struct vckpt_answer *a)
+{
+	return a->error.code == VCKPT_OK && strcmp(word(a, "state"), "busy") == 0;
+}
+
 /* Told by its host: not there, or off. */
 static bool is_absent(const struct vckpt_answer *a)
 {
@@ -70,7 +78,10 @@ int vckpt_session_runs_at(struct vckpt_cluster_session *s, uint32_t guest,
 	only[guest] = true;
 	vckpt_coordinator_place(c, guest, where);
 	if (ask(s, only, &q, NULL) == 0)
-		runs = is_there(&q.answers[guest]) ? 1 : is_absent(&q.answers[guest]) ? 0 : -1;
+		runs = is_busy(&q.answers[guest])     ? 2
+		       : is_there(&q.answers[guest])  ? 1
+		       : is_absent(&q.answers[guest]) ? 0
+						      : -1;
 	c->slots[guest].link = home;
 	vckpt_ask_machine_clear(&q);
 	return runs;
@@ -86,6 +97,7 @@ static int look_at_home(struct search *f, struct vckpt_error *err)
 		const struct vckpt_answer *a = &q.answers[i];
 
 		f->found[i] = c->n_links;
+		f->leaving[i] = is_busy(a);
 		f->missing[i] = is_absent(a) || (!is_there(a) && f->s->def.guests[i].to[0]);
 		f->migrated[i] = f->missing[i] && strcmp(word(a, "reason"), "migrated away") == 0;
 		f->any = f->any || f->missing[i];
@@ -167,12 +179,16 @@ static const struct vckpt_link *goes_to(struct vckpt_cluster_session *s, uint32_
 	return NULL;
 }
 
-/* It is known now where everybody is. */
-static int end_moves(struct vckpt_cluster_session *s, struct vckpt_error *err)
+/* It is known now where everybody is.  A migration goes on without the coordinator that asked for
+ * it: while libvirt is at it nothing is known. */
+static int end_moves(const struct search *f, struct vckpt_error *err)
 {
+	struct vckpt_cluster_session *s = f->s;
 	bool any = false;
 
 	for (uint32_t i = 0; i < s->def.n; i++) {
+		if (f->leaving[i])
+			continue;
 		any = any || s->def.guests[i].to[0];
 		s->def.guests[i].to[0] = '\0';
 	}
@@ -218,13 +234,14 @@ int vckpt_session_follow(struct vckpt_cluster_session *s, json_t *notes, struct 
 
 	f.missing = calloc(c->n_slots + 1, sizeof(*f.missing));
 	f.migrated = calloc(c->n_slots + 1, sizeof(*f.migrated));
+	f.leaving = calloc(c->n_slots + 1, sizeof(*f.leaving));
 	f.found = calloc(c->n_slots + 1, sizeof(*f.found));
-	if (!f.missing || !f.migrated || !f.found)
+	if (!f.missing || !f.migrated || !f.leaving || !f.found)
 		return vckpt_fail_errno(err, "no memory");
 	if (look_at_home(&f, err) < 0 || (f.any && look_elsewhere(&f, err) < 0))
 		return -1;
 	for (uint32_t i = 0; i < c->n_slots; i++)
 		if (f.missing[i] && settle(&f, i, notes, err) < 0)
 			return -1;
-	return end_moves(s, err);
+	return end_moves(&f, err);
 }

@@ -16,7 +16,8 @@
  * since a migration to it was cut short.  Any other host that does not answer is passed over. */
 int vckpt_session_follow(struct vckpt_cluster_session *s, json_t *notes, struct vckpt_error *err);
 
-/* 1: the guest is there; 0: it is not; -1: nobody answers. */
+/* 1: the guest is there; 2: it is, and libvirt is at it, so it may be on its way elsewhere; 0: it
+ * is not; -1: nobody answers. */
 int vckpt_session_runs_at(struct vckpt_cluster_session *s, uint32_t guest,
 			  const struct vckpt_link *where);
 

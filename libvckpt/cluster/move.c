@@ -107,7 +107,7 @@ static int settle(struct wave *w, struct vckpt_move *m, struct vckpt_error *err)
 		   (here == 0 && vckpt_session_runs_at(w->s, m->guest, m->to) > 0);
 	if (m->moved)
 		return vckpt_session_moved(w->s, m->guest, m->to, err);
-	return here > 0 ? vckpt_session_moved(w->s, m->guest, m->from, err) : 0;
+	return here == 1 ? vckpt_session_moved(w->s, m->guest, m->from, err) : 0;
 }
 
 int vckpt_session_move(struct vckpt_cluster_session *s, const struct vckpt_migrate_options *opt,

@@ -309,6 +309,16 @@ static void test_cut_short(void)
 	CU_ASSERT_EQUAL(checkpoint(&l), 0);
 	CU_ASSERT_EQUAL(migrate(&l, "g1", "ha", state), 0);
 	CU_ASSERT_STRING_EQUAL(state, "moved");
+	/* It is still going when the next one comes by, and arrives afterwards. */
+	begun(&l);
+	g = vckpt_null_world_find(l.w, "g1");
+	g->leaving = true;
+	CU_ASSERT_EQUAL(checkpoint(&l), 0);
+	g->leaving = false;
+	move_behind_our_back(&l, "g1", "hc");
+	vckpt_null_world_find_at(l.w, "ha", "g1")->migrated = false;
+	CU_ASSERT_EQUAL(migrate(&l, "g1", "ha", state), 0);
+	CU_ASSERT_STRING_EQUAL(state, "moved");
 	/* It died there, or on the way. */
 	begun(&l);
 	g = vckpt_null_world_find(l.w, "g1");

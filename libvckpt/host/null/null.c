@@ -54,6 +54,7 @@ static json_t *usual_detail(const struct null_host *h, const struct vckpt_null_g
 		return json_pack("{s:s,s:s,s:s,s:b,s:s,s:I,s:[{s:s++,s:s,s:s}]}", "name", g->domain,
 				 "state",
 				 !g->there    ? "off"
+				 : g->leaving ? "busy"
 				 : g->rebuilt ? "paused"
 					      : "running",
 				 "reason", g->migrated ? "migrated away" : "", "running", g->there,

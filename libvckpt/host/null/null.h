@@ -59,6 +59,7 @@ struct vckpt_null_guest {
 	bool leaves;   /* the epoch under way is a suspension */
 	bool voted;    /* ... and the coordinator may know that it is captured */
 	bool migrated; /* off: somebody moved it elsewhere, says libvirt */
+	bool leaving;  /* there, but libvirt is moving it */
 	bool stuck;    /* a SILENT one */
 	bool gone;     /* its host hung up and was not opened anew */
 	uint64_t aborted; /* newest epoch of which it was told ABORT */
