@@ -30,10 +30,22 @@ static const char *word(const struct vckpt_answer *a, const char *key)
 	return text ? text : "";
 }
 
+static enum vckpt_presence presence(const struct vckpt_answer *a)
+{
+	const char *state = word(a, "state");
+
+	if (a->error.code != VCKPT_OK)
+		return a->error.code == VCKPT_ENOTFOUND ? VCKPT_PRESENCE_ABSENT
+							: VCKPT_PRESENCE_UNKNOWN;
+	if (!*state || strcmp(state, "off") == 0)
+		return VCKPT_PRESENCE_ABSENT;
+	/* Whatever libvirt does with it, a migration it may be. */
+	return strcmp(state, "busy") == 0 ? VCKPT_PRESENCE_LEAVING : VCKPT_PRESENCE_THERE;
+}
+
 static bool is_there(const struct vckpt_answer *a)
 {
-	return a->error.code == VCKPT_OK && word(a, "state")[0] &&
-	       strcmp(word(a, "state"), "off") != 0;
+	return presence(a) >= VCKPT_PRESENCE_LEAVING;
 }
 
 /* STATUS of those of `only` (NULL: of everyone), each asked where its slot points. */
@@ -52,39 +64,24 @@ static int ask(struct vckpt_cluster_session *s, const bool *only, struct vckpt_a
 	return vckpt_coordinator_run(c, &q->m, false, NULL, NULL, err);
 }
 
-/* Whatever libvirt does with it, a migration it may be. */
-static bool is_busy(const struct vckpt_answer *a)
-{
-	return a->error.code == VCKPT_OK && strcmp(word(a, "state"), "busy") == 0;
-}
-
-/* Told by its host: not there, or off. */
-static bool is_absent(const struct vckpt_answer *a)
-{
-	return !is_there(a) && (a->error.code == VCKPT_OK || a->error.code == VCKPT_ENOTFOUND);
-}
-
-int vckpt_session_runs_at(struct vckpt_cluster_session *s, uint32_t guest,
-			  const struct vckpt_link *where)
+enum vckpt_presence vckpt_session_presence(struct vckpt_cluster_session *s, uint32_t guest,
+					   const struct vckpt_link *where)
 {
 	struct vckpt_coordinator *c = &s->c;
 	vckpt_autofree bool *only = calloc(c->n_slots + 1, sizeof(*only));
 	uint32_t home = c->slots[guest].link;
 	struct vckpt_ask_machine q;
-	int runs = -1;
+	enum vckpt_presence is = VCKPT_PRESENCE_UNKNOWN;
 
 	if (!only)
-		return -1;
+		return is;
 	only[guest] = true;
 	vckpt_coordinator_place(c, guest, where);
 	if (ask(s, only, &q, NULL) == 0)
-		runs = is_busy(&q.answers[guest])     ? 2
-		       : is_there(&q.answers[guest])  ? 1
-		       : is_absent(&q.answers[guest]) ? 0
-						      : -1;
+		is = presence(&q.answers[guest]);
 	c->slots[guest].link = home;
 	vckpt_ask_machine_clear(&q);
-	return runs;
+	return is;
 }
 
 static int look_at_home(struct search *f, struct vckpt_error *err)
@@ -95,10 +92,12 @@ static int look_at_home(struct search *f, struct vckpt_error *err)
 
 	for (uint32_t i = 0; i < c->n_slots && rc == 0; i++) {
 		const struct vckpt_answer *a = &q.answers[i];
+		enum vckpt_presence is = presence(a);
 
 		f->found[i] = c->n_links;
-		f->leaving[i] = is_busy(a);
-		f->missing[i] = is_absent(a) || (!is_there(a) && f->s->def.guests[i].to[0]);
+		f->leaving[i] = is == VCKPT_PRESENCE_LEAVING;
+		f->missing[i] = is == VCKPT_PRESENCE_ABSENT ||
+				(is == VCKPT_PRESENCE_UNKNOWN && f->s->def.guests[i].to[0]);
 		f->migrated[i] = f->missing[i] && strcmp(word(a, "reason"), "migrated away") == 0;
 		f->any = f->any || f->missing[i];
 	}

@@ -16,10 +16,15 @@
  * since a migration to it was cut short.  Any other host that does not answer is passed over. */
 int vckpt_session_follow(struct vckpt_cluster_session *s, json_t *notes, struct vckpt_error *err);
 
-/* 1: the guest is there; 2: it is, and libvirt is at it, so it may be on its way elsewhere; 0: it
- * is not; -1: nobody answers. */
-int vckpt_session_runs_at(struct vckpt_cluster_session *s, uint32_t guest,
-			  const struct vckpt_link *where);
+enum vckpt_presence {
+	VCKPT_PRESENCE_UNKNOWN, /* nobody answers */
+	VCKPT_PRESENCE_ABSENT,  /* its host says so: not there, or off */
+	VCKPT_PRESENCE_LEAVING, /* there, but perhaps not for long: libvirt is at it */
+	VCKPT_PRESENCE_THERE
+};
+
+enum vckpt_presence vckpt_session_presence(struct vckpt_cluster_session *s, uint32_t guest,
+					   const struct vckpt_link *where);
 
 /* Guest `i` is on that host: written down for good. */
 int vckpt_session_moved(struct vckpt_cluster_session *s, uint32_t i, const struct vckpt_link *link,

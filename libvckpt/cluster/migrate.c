@@ -121,7 +121,7 @@ int vckpt_cluster_migrate(const struct vckpt_cluster_ctx *ctx, const char *guest
 		if (rc == 0)
 			rc = vckpt_session_move(&m.s, opt, opt->deadline_ns, &m.move, 1, &why);
 		state = rc == 0 ? "moved" : "failed";
-	} else if (vckpt_session_runs_at(&m.s, m.move.guest, m.move.to) <= 0) {
+	} else if (vckpt_session_presence(&m.s, m.move.guest, m.move.to) < VCKPT_PRESENCE_LEAVING) {
 		return vckpt_fail(err, VCKPT_EREFUSED,
 				  "guest %s does not run on host %s, where it belongs: `vckpt "
 				  "restart %s` brings the cluster back",

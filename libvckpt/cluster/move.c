@@ -99,15 +99,16 @@ static int announce(struct wave *w, struct vckpt_error *err)
  * not answer may still be moving it: where that is not known the next session finds out. */
 static int settle(struct wave *w, struct vckpt_move *m, struct vckpt_error *err)
 {
-	int here = -1;
+	enum vckpt_presence here = VCKPT_PRESENCE_UNKNOWN;
 
 	if (m->error.code != VCKPT_OK && !w->s->c.canceled)
-		here = vckpt_session_runs_at(w->s, m->guest, m->from);
+		here = vckpt_session_presence(w->s, m->guest, m->from);
 	m->moved = m->error.code == VCKPT_OK ||
-		   (here == 0 && vckpt_session_runs_at(w->s, m->guest, m->to) > 0);
+		   (here == VCKPT_PRESENCE_ABSENT &&
+		    vckpt_session_presence(w->s, m->guest, m->to) >= VCKPT_PRESENCE_LEAVING);
 	if (m->moved)
 		return vckpt_session_moved(w->s, m->guest, m->to, err);
-	return here == 1 ? vckpt_session_moved(w->s, m->guest, m->from, err) : 0;
+	return here == VCKPT_PRESENCE_THERE ? vckpt_session_moved(w->s, m->guest, m->from, err) : 0;
 }
 
 int vckpt_session_move(struct vckpt_cluster_session *s, const struct vckpt_migrate_options *opt,
