@@ -95,7 +95,7 @@ static int check_suspended(struct restart *r, struct vckpt_error *err)
 	struct vckpt_coordinator *c = &r->s.c;
 	bool is;
 
-	if (vckpt_suspended(c->store, c->cluster, &is, err) < 0)
+	if (vckpt_suspended_at(c->store, &r->entry, &is, err) < 0)
 		return -1;
 	if (is)
 		return 0;

@@ -1,14 +1,25 @@
 #include "cluster/suspended.h"
 
 #include "base/cleanup.h"
-#include "store/catalogue.h"
+
+int vckpt_suspended_at(const struct vckpt_store *store, const struct vckpt_epoch *newest, bool *is,
+		       struct vckpt_error *err)
+{
+	struct vckpt_incarnation inc;
+
+	*is = false;
+	if (vckpt_store_read_incarnation(store, newest->cluster, &inc, err) < 0)
+		return -1;
+	*is = json_is_true(json_object_get(newest->record, "suspend")) &&
+	      inc.number == newest->incarnation;
+	return 0;
+}
 
 int vckpt_suspended(const struct vckpt_store *store, const char *cluster, bool *is,
 		    struct vckpt_error *err)
 {
 	vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
 	struct vckpt_error why = VCKPT_ERROR_NONE;
-	struct vckpt_incarnation inc;
 	uint64_t newest;
 
 	*is = false;
@@ -19,9 +30,7 @@ int vckpt_suspended(const struct vckpt_store *store, const char *cluster, bool *
 			*err = why;
 		return -1;
 	}
-	if (vckpt_catalogue_get(store, cluster, newest, &e, err) < 0 ||
-	    vckpt_store_read_incarnation(store, cluster, &inc, err) < 0)
+	if (vckpt_catalogue_get(store, cluster, newest, &e, err) < 0)
 		return -1;
-	*is = json_is_true(json_object_get(e.record, "suspend")) && inc.number == e.incarnation;
-	return 0;
+	return vckpt_suspended_at(store, &e, is, err);
 }
