@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <errno.h>
 #include <linux/if_arp.h>
 #include <linux/neighbour.h>
 #include <linux/pkt_sched.h>
@@ -164,6 +165,30 @@ bool vckpt_addrs_has(const struct vckpt_addrs *addrs, const uint8_t ip[16])
 	return false;
 }
 
+/* One line of the table, as far as it is filled in. */
+struct line {
+	int index, family;
+	uint16_t state;
+	const struct rtattr *ip, *mac; /* NULL: it has none; into the message */
+};
+
+static bool read_line(const struct nlmsghdr *h, struct line *l)
+{
+	const struct ndmsg *m = NLMSG_DATA(h);
+	int left = (int)(h->nlmsg_len - NLMSG_LENGTH(sizeof(*m)));
+	const struct rtattr *a = (const struct rtattr *)((const char *)m + NLMSG_ALIGN(sizeof(*m)));
+
+	*l = (struct line){m->ndm_ifindex, m->ndm_family, m->ndm_state, NULL, NULL};
+	if (h->nlmsg_type != RTM_NEWNEIGH)
+		return false;
+	for (; RTA_OK(a, left); a = RTA_NEXT(a, left))
+		if (a->rta_type == NDA_LLADDR && RTA_PAYLOAD(a) == 6)
+			l->mac = a;
+		else if (a->rta_type == NDA_DST && (RTA_PAYLOAD(a) == 4 || RTA_PAYLOAD(a) == 16))
+			l->ip = a;
+	return l->ip && l->mac && !(l->state & (NUD_FAILED | NUD_INCOMPLETE));
+}
+
 struct neighbour {
 	const uint8_t *ip;
 	uint8_t *mac;
@@ -173,26 +198,14 @@ struct neighbour {
 static void take_neighbour(const struct nlmsghdr *h, void *arg)
 {
 	struct neighbour *want = arg;
-	const struct ndmsg *m = NLMSG_DATA(h);
-	int left = (int)(h->nlmsg_len - NLMSG_LENGTH(sizeof(*m)));
-	const uint8_t *mac = NULL;
-	bool same = false;
-	const struct rtattr *a = (const struct rtattr *)((const char *)m + NLMSG_ALIGN(sizeof(*m)));
+	struct line l;
+	uint8_t ip[16];
 
-	if (h->nlmsg_type != RTM_NEWNEIGH || (m->ndm_state & (NUD_FAILED | NUD_INCOMPLETE)))
+	if (!read_line(h, &l))
 		return;
-	for (; RTA_OK(a, left); a = RTA_NEXT(a, left)) {
-		uint8_t ip[16];
-
-		if (a->rta_type == NDA_LLADDR && RTA_PAYLOAD(a) == 6)
-			mac = RTA_DATA(a);
-		if (a->rta_type != NDA_DST || (RTA_PAYLOAD(a) != 4 && RTA_PAYLOAD(a) != 16))
-			continue;
-		vckpt_addr_map(ip, RTA_DATA(a), RTA_PAYLOAD(a));
-		same = memcmp(ip, want->ip, 16) == 0;
-	}
-	if (same && mac) {
-		memcpy(want->mac, mac, 6);
+	vckpt_addr_map(ip, RTA_DATA(l.ip), RTA_PAYLOAD(l.ip));
+	if (memcmp(ip, want->ip, 16) == 0) {
+		memcpy(want->mac, RTA_DATA(l.mac), 6);
 		want->found = 1;
 	}
 }
@@ -208,6 +221,67 @@ int vckpt_neighbour(struct vckpt_nl *nl, const uint8_t ip[16], uint8_t mac[6],
 	if (vckpt_nl_talk(nl, &r, take_neighbour, &want, err) < 0)
 		return vckpt_error_prefix(err, "reading the neighbour table");
 	return want.found;
+}
+
+struct stranger {
+	struct ndmsg m;
+	uint8_t ip[16];
+	size_t len;
+};
+
+struct strangers {
+	const struct vckpt_nics *nics;
+	bool (*keep)(const uint8_t mac[6], const void *arg);
+	const void *arg;
+	unsigned n;
+	struct stranger v[64];
+};
+
+static void take_stranger(const struct nlmsghdr *h, void *arg)
+{
+	struct strangers *s = arg;
+	struct stranger *to = &s->v[s->n];
+	struct line l;
+
+	if (s->n == sizeof(s->v) / sizeof(s->v[0]) || !read_line(h, &l) ||
+	    (l.state & (NUD_PERMANENT | NUD_NOARP)) || s->keep(RTA_DATA(l.mac), s->arg))
+		return;
+	for (unsigned i = 0; i < s->nics->n; i++)
+		if (s->nics->v[i].index == l.index) {
+			to->m = (struct ndmsg){.ndm_family = (uint8_t)l.family,
+					       .ndm_ifindex = l.index};
+			to->len = RTA_PAYLOAD(l.ip);
+			memcpy(to->ip, RTA_DATA(l.ip), to->len);
+			s->n++;
+			return;
+		}
+}
+
+int vckpt_neighbours_forget(struct vckpt_nl *nl, const struct vckpt_nics *nics,
+			    bool (*keep)(const uint8_t mac[6], const void *arg), const void *arg,
+			    struct vckpt_error *err)
+{
+	struct strangers s = {.nics = nics, .keep = keep, .arg = arg};
+	struct ndmsg m = {.ndm_family = AF_UNSPEC};
+	struct vckpt_nl_req r;
+
+	/* The kernel's own limit is 1,024 lines a family: so many rounds are more than enough. */
+	for (unsigned round = 0; round < 64; round++) {
+		s.n = 0;
+		vckpt_nl_start(&r, RTM_GETNEIGH, NLM_F_DUMP, &m, sizeof(m));
+		if (vckpt_nl_talk(nl, &r, take_stranger, &s, err) < 0)
+			return vckpt_error_prefix(err, "reading the neighbour table");
+		if (s.n == 0)
+			return 0;
+		for (unsigned i = 0; i < s.n; i++) {
+			vckpt_nl_start(&r, RTM_DELNEIGH, 0, &s.v[i].m, sizeof(s.v[i].m));
+			vckpt_nl_attr(&r, NDA_DST, s.v[i].ip, s.v[i].len);
+			/* One that went by itself meanwhile is no fault. */
+			if (vckpt_nl_talk(nl, &r, NULL, NULL, err) < 0 && err->sys != ENOENT)
+				return vckpt_error_prefix(err, "forgetting a neighbour");
+		}
+	}
+	return 0;
 }
 
 static void take_qdisc(const struct nlmsghdr *h, void *arg)

@@ -67,6 +67,14 @@ void vckpt_addr_text(const uint8_t ip[16], char *out, size_t len);
 int vckpt_neighbour(struct vckpt_nl *nl, const uint8_t ip[16], uint8_t mac[6],
 		    struct vckpt_error *err);
 
+/*
+ * Forgets what the kernel learned about neighbours on `nics`, but for those whose MAC `keep` wants;
+ * what somebody set by hand (permanent) stays.  They are asked for again when they are next needed.
+ */
+int vckpt_neighbours_forget(struct vckpt_nl *nl, const struct vckpt_nics *nics,
+			    bool (*keep)(const uint8_t mac[6], const void *arg), const void *arg,
+			    struct vckpt_error *err);
+
 /* sch_plug (net/sched/sch_plug.c, linux/pkt_sched.h): held or passing as root qdisc of a NIC. */
 struct vckpt_qdisc {
 	char kind[16];

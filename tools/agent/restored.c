@@ -1,6 +1,7 @@
 /*
  * restored.c: the guest wakes up in another life.  In this order: fresh randomness, the clock, is
- * the address still ours alone, say where we are now, the incarnation, the gate, the answer.
+ * the address still ours alone, forget where others were, say where we are now, the incarnation,
+ * the gate, the answer.
  */
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -134,12 +135,29 @@ static void put(struct vckpt_restoring *r, enum vckpt_arp_kind kind)
 		}
 }
 
+static bool is_peer(const uint8_t mac[6], const void *arg)
+{
+	return vckpt_control_is_peer(arg, mac);
+}
+
+/* A machine outside may have got another card since the capture, or be another: what is sent to the
+ * old one is lost for tens of seconds, until the kernel asks again.  Guests keep theirs. */
+static void forget_strangers(struct vckpt_restoring *r)
+{
+	struct vckpt_agent *a = r->agent;
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+
+	if (vckpt_neighbours_forget(&a->route, &a->nics, is_peer, &a->control, &err) < 0)
+		note(r, "old Ethernet addresses may be in use for a while", err.text);
+}
+
 static void awake(struct vckpt_restoring *r)
 {
 	struct vckpt_agent *a = r->agent;
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct vckpt_toll toll = {0};
 
+	forget_strangers(r);
 	put(r, VCKPT_ARP_ANNOUNCE);
 	atomic_store(&a->control.page->incarnation, r->incarnation);
 	if (vckpt_hold_end(a, &toll, &err) < 0) {
