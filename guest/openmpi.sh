@@ -33,8 +33,9 @@ open_mpi()
 	for f in ${components[@]+"${components[@]}"}; do
 		install_program "$f" "$dir/$(basename "$f")"
 	done
-	for f in /usr/share/openmpi/*.txt; do
-		[ ! -f "$f" ] || install_file "$f" "$f"
+	# What components say, ours among them.
+	for f in /usr/share/openmpi/*.txt "$here"/../ompi-component/hook/vckpt/help-*.txt; do
+		[ ! -f "$f" ] || install_file "$f" "/usr/share/openmpi/${f##*/}"
 	done
 	open_mpi_parts ompi_info
 	case $(ompi_info --version) in
