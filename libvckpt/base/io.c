@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +27,26 @@ int vckpt_write_full(int fd, const void *data, size_t len, const char *what,
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+void vckpt_event_set(int efd)
+{
+	const uint64_t one = 1;
+	int saved = errno;
+
+	/* It can only be full, and then it is readable already. */
+	if (write(efd, &one, sizeof(one)) < 0)
+		errno = saved;
+}
+
+void vckpt_event_clear(int efd)
+{
+	uint64_t count;
+	int saved = errno;
+
+	/* Nobody set it: it is clear. */
+	if (read(efd, &count, sizeof(count)) < 0)
+		errno = saved;
 }
 
 ssize_t vckpt_read_full(int fd, void *data, size_t len, const char *what, struct vckpt_error *err)

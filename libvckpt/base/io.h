@@ -32,6 +32,11 @@ int vckpt_read_own_file(const char *path, size_t max, char **data, size_t *len,
 int vckpt_replace_file(const char *path, const void *data, size_t len, mode_t mode,
 		       struct vckpt_error *err);
 
+/* An eventfd is readable from now on, until it is cleared, which does not block if it was made with
+ * EFD_NONBLOCK.  Neither can fail; both leave errno alone and may be called by a signal handler. */
+void vckpt_event_set(int efd);
+void vckpt_event_clear(int efd);
+
 /* fsync of the folder `path`. */
 int vckpt_sync_dir(const char *path, struct vckpt_error *err);
 

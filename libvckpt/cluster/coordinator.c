@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/io.h"
 
 #define LEASE_TTL (30 * VCKPT_S)
 
@@ -20,13 +21,7 @@ int vckpt_cancel_open(int *fd, struct vckpt_error *err)
 
 void vckpt_cancel_now(int fd)
 {
-	const uint64_t one = 1;
-	int saved = errno;
-
-	/* It can only be full, and then it is readable already. */
-	if (write(fd, &one, sizeof(one)) < 0)
-		errno = saved;
-	errno = saved;
+	vckpt_event_set(fd);
 }
 
 const char *vckpt_link_label(const struct vckpt_link *link)

@@ -80,10 +80,9 @@ static int perform(struct call *c)
 static void *call_main(void *arg)
 {
 	struct call *c = arg;
-	uint64_t one = 1;
 
 	c->rc = perform(c);
-	vckpt_write_full(c->done, &one, sizeof(one), "eventfd", NULL);
+	vckpt_event_set(c->done);
 	put_call(c);
 	return NULL;
 }

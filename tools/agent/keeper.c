@@ -22,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/io.h"
 #include "proc.h"
 
 /* The agent opens at expiry itself; only then is it our turn. */
@@ -135,9 +136,5 @@ bool vckpt_keeper_alive(const struct vckpt_control *c)
 
 void vckpt_keeper_wake(struct vckpt_control *c)
 {
-	uint64_t one = 1;
-
-	/* A counter at its limit wakes just as well. */
-	if (write(c->keeper_fd, &one, sizeof(one)) < 0)
-		return;
+	vckpt_event_set(c->keeper_fd);
 }
