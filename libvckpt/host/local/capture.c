@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 
 #include "base/fault.h"
+#include "base/io.h"
 #include "store/capture.h"
 #include "store/keys.h"
 #include "stream/stream.h"
@@ -308,15 +309,6 @@ static int read_all(struct vckpt_stream *st, struct vckpt_error *err)
 	}
 }
 
-static void tell(int event)
-{
-	uint64_t one = 1;
-
-	/* Cannot fail: written a few times at most. */
-	if (write(event, &one, sizeof(one)) < 0)
-		return;
-}
-
 /* The first guest that runs again and its capture would take the processors from those that still
  * stand: it waits for them anyway, since its gate is shut.  But its agent must be able to open it,
  * and should that take long, the guest its memory. */
@@ -338,7 +330,7 @@ static int complete(struct vckpt_stream *st, struct vckpt_error *err)
 	if (st->lost || atomic_load(&st->discard)) {
 		st->lost = true;
 		st->engine->finish(cap, NULL);
-		tell(st->let_go);
+		vckpt_event_set(st->let_go);
 		return -1;
 	}
 	/* QEMU's reason is better than ours when it gave up in the middle. */
@@ -346,7 +338,7 @@ static int complete(struct vckpt_stream *st, struct vckpt_error *err)
 	rc = st->engine->finish(cap, err);
 	st->read = true;
 	weigh(st);
-	tell(st->let_go);
+	vckpt_event_set(st->let_go);
 	if (rc < 0)
 		return -1;
 	return vckpt_stream_parser_finish(st->parser, err);
@@ -412,7 +404,7 @@ static void *reader_main(void *arg)
 	if (rc < 0) {
 		lose(st, &err);
 		st->engine->abort(vckpt_steal_ptr(&st->cap));
-		tell(st->let_go);
+		vckpt_event_set(st->let_go);
 	} else if (complete(st, &err) < 0 || !(receipt = keep(st, &err))) {
 		lose(st, &err);
 	}
@@ -477,7 +469,7 @@ int vckpt_stream_wait(struct vckpt_stream *st, uint64_t deadline, struct vckpt_e
 void vckpt_stream_flow(struct vckpt_stream *st)
 {
 	if (st)
-		tell(st->flow);
+		vckpt_event_set(st->flow);
 }
 
 void vckpt_stream_released(struct vckpt_stream *st)
@@ -501,7 +493,7 @@ void vckpt_stream_discard(struct vckpt_stream *st)
 	if (!st)
 		return;
 	atomic_store(&st->discard, true);
-	tell(st->flow);
+	vckpt_event_set(st->flow);
 }
 
 void vckpt_stream_end(struct vckpt_stream *st)

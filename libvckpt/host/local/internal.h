@@ -2,7 +2,8 @@
  * host/local/internal.h: who knows what inside the room.
  *
  *   shared   one per process; registry.c keeps who works on what, under its lock
- *   session  one per coordinator; session.c takes requests in and hands events out, under its lock
+ *   session  one per coordinator; session.c takes requests in, events.c hands events out, under its
+ *            lock
  *   guest    one per guest of a session, with a thread that does its requests in order; all members
  *            below "worker" belong to that thread
  *   stream   the capture of a guest while it is read by a thread of its own (capture.c)
@@ -145,7 +146,10 @@ void vckpt_claim_drop_all(struct vckpt_session *s);
 int vckpt_claim_admit(struct vckpt_session *s, const struct vckpt_host_request *req,
 		      struct vckpt_error *err);
 
-/* shared.c: between two tries of what must not be given up.  Waits for `ns`, or less when kicked;
+/* shared.c */
+/* As pthread_create(), with all signals blocked in the new thread. */
+int vckpt_thread_start(pthread_t *t, void *(*fn)(void *), void *arg);
+/* Between two tries of what must not be given up.  Waits for `ns`, or less when kicked;
  * false: this process is to end, the next one goes on by the journal. */
 bool vckpt_local_pause(struct vckpt_local *l, uint64_t ns);
 void vckpt_local_kick(struct vckpt_local *l);
@@ -165,16 +169,34 @@ struct vckpt_known *vckpt_known_get(struct vckpt_guest *g, const struct vckpt_ho
 struct vckpt_index *vckpt_known_index(struct vckpt_known *k);
 void vckpt_known_put(struct vckpt_local *l, struct vckpt_known *k); /* NULL is fine */
 
-/* session.c */
+/* events.c: what a session tells */
 /* Hands an event to the owner; takes over what it points to. */
 void vckpt_session_emit(struct vckpt_session *s, struct vckpt_host_event *ev);
-bool vckpt_guest_hurried(struct vckpt_guest *g); /* an ABORT waits */
-/* As pthread_create(), with all signals blocked in the new thread. */
-int vckpt_thread_start(pthread_t *t, void *(*fn)(void *), void *arg);
 void vckpt_session_log(struct vckpt_guest *g, enum vckpt_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The owner's side, as in host.h. */
+int vckpt_session_ready(struct vckpt_host *h);
+int vckpt_session_dispatch(struct vckpt_host *h, vckpt_host_event_cb *cb, void *arg,
+			   struct vckpt_error *err);
+/* What nobody fetched, when the session is over. */
+void vckpt_events_drop(struct vckpt_session *s);
 
-/* guest.c: the epoch, request by request */
+/* guest.c: what every request of a guest uses */
+bool vckpt_guest_hurried(struct vckpt_guest *g); /* an ABORT waits */
+/* The domain of a request, opened. */
+int vckpt_guest_open(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		     struct vckpt_error *err);
+/* Connected to the agent within `patience`; takes the channel's claim. */
+int vckpt_guest_agent(struct vckpt_guest *g, uint64_t deadline, struct vckpt_error *err);
+void vckpt_guest_hang_up(struct vckpt_guest *g);
+/* Notes the stage in the journal. */
+int vckpt_guest_note(struct vckpt_guest *g, enum vckpt_stage stage, struct vckpt_error *err);
+void vckpt_guest_unnote(struct vckpt_guest *g);
+/* RELEASE, to the agent of before or its successor, and the answer.  `cancel`: an eventfd or -1. */
+int vckpt_guest_let_go(struct vckpt_guest *g, uint64_t deadline, int cancel,
+		       struct vckpt_agent_released *r, struct vckpt_error *err);
+
+/* epoch.c: the epoch, request by request */
 int vckpt_guest_prepare(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			struct vckpt_outcome *out, struct vckpt_error *err);
 int vckpt_guest_hold(struct vckpt_guest *g, const struct vckpt_host_request *req,
@@ -191,29 +213,24 @@ int vckpt_guest_release(struct vckpt_guest *g, const struct vckpt_host_request *
 			struct vckpt_outcome *out, struct vckpt_error *err);
 int vckpt_guest_committed(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			  struct vckpt_outcome *out, struct vckpt_error *err);
+
+/* end.c: how what is under way ends otherwise than well */
 /* Undoes all that is under way; goes on past what fails and tells the first failure.  May be tried
  * again. */
 int vckpt_guest_abort(struct vckpt_guest *g, struct vckpt_error *err);
 /* After an abort that failed: is there still something to be undone?  Not if the QEMU is gone or
  * somebody took the journal entry away. */
 bool vckpt_guest_lasts(struct vckpt_guest *g);
-/* The domain of a request, opened. */
-int vckpt_guest_open(struct vckpt_guest *g, const struct vckpt_host_request *req,
-		     struct vckpt_error *err);
-/* Connected to the agent within `patience`; takes the channel's claim. */
-int vckpt_guest_agent(struct vckpt_guest *g, uint64_t deadline, struct vckpt_error *err);
-void vckpt_guest_hang_up(struct vckpt_guest *g);
-/* Notes the stage in the journal. */
-int vckpt_guest_note(struct vckpt_guest *g, enum vckpt_stage stage, struct vckpt_error *err);
-void vckpt_guest_unnote(struct vckpt_guest *g);
+/* The domain goes, and with it all that was under way. */
+int vckpt_guest_end(struct vckpt_guest *g, struct vckpt_error *err);
+/* The committed guest goes.  May be tried again. */
+int vckpt_guest_leave(struct vckpt_guest *g, struct vckpt_error *err);
 
 /* suspend.c: an epoch whose guests stand still from the cut on, and go when it is committed */
 /* *over: the guest is to go.  False, with no question asked, for any other epoch and as long as
  * this one cannot have been committed; else the store has the answer, and from then on it stays so.
  * May be tried again. */
 int vckpt_guest_settle(struct vckpt_guest *g, bool *over, struct vckpt_error *err);
-/* The committed guest goes.  May be tried again. */
-int vckpt_guest_leave(struct vckpt_guest *g, struct vckpt_error *err);
 /* As settle, for what a dead vckptd left. */
 int vckpt_entry_settle(const struct vckpt_journal_entry *e, bool *over, struct vckpt_error *err);
 
@@ -256,8 +273,6 @@ int vckpt_guest_wake(struct vckpt_guest *g, const struct vckpt_host_request *req
 		     struct vckpt_outcome *out, struct vckpt_error *err);
 int vckpt_guest_destroy(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			struct vckpt_outcome *out, struct vckpt_error *err);
-/* The domain goes, and with it all that was under way. */
-int vckpt_guest_end(struct vckpt_guest *g, struct vckpt_error *err);
 
 /* look.c: what needs no epoch */
 int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_request *req,
@@ -276,13 +291,14 @@ int vckpt_guest_adopt(struct vckpt_guest *g, const struct vckpt_host_request *re
 		      struct vckpt_outcome *out, struct vckpt_error *err);
 int vckpt_guest_doctor(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		       struct vckpt_outcome *out, struct vckpt_error *err);
+
 /* listen.c */
 int vckpt_guest_listen(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		       struct vckpt_outcome *out, struct vckpt_error *err);
+
 /* site.c */
 int vckpt_guest_hook(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		     struct vckpt_outcome *out, struct vckpt_error *err);
-const char *vckpt_domain_state_name(enum vckpt_domain_state state);
 
 /* detail.c: messages as JSON.  NULL without memory; new references. */
 json_t *vckpt_detail_tcp(const struct vckpt_agent_tcp *t);

@@ -56,7 +56,7 @@ int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_requ
 	return 0;
 }
 
-const char *vckpt_domain_state_name(enum vckpt_domain_state state)
+static const char *state_name(enum vckpt_domain_state state)
 {
 	static const char *const names[] = {
 		[VCKPT_DOMAIN_OFF] = "off",       [VCKPT_DOMAIN_RUNNING] = "running",
@@ -69,8 +69,8 @@ const char *vckpt_domain_state_name(enum vckpt_domain_state state)
 
 static json_t *status_json(const struct vckpt_domain_status *st)
 {
-	return json_pack("{ss ss ss sI}", "state", vckpt_domain_state_name(st->state), "reason",
-			 st->reason, "uuid", st->uuid, "pid", (json_int_t)st->pid);
+	return json_pack("{ss ss ss sI}", "state", state_name(st->state), "reason", st->reason,
+			 "uuid", st->uuid, "pid", (json_int_t)st->pid);
 }
 
 int vckpt_guest_status(struct vckpt_guest *g, const struct vckpt_host_request *req,

@@ -496,23 +496,6 @@ static bool has_cluster(struct vckpt_session *s, const struct vckpt_host_request
 	return has;
 }
 
-int vckpt_guest_end(struct vckpt_guest *g, struct vckpt_error *err)
-{
-	/* A reader must not wait for a QEMU that is about to go. */
-	if (vckpt_domain_destroy(g->dom, err) < 0)
-		return vckpt_error_prefix(err, "guest %s", g->name);
-	vckpt_fault_here("host.destroyed", NULL);
-	g->paused = g->rebuilt = g->rebuilding = g->asked = g->held = false;
-	vckpt_stream_end(g->stream);
-	g->stream = NULL;
-	vckpt_guest_hang_up(g);
-	if (vckpt_guest_disks_undo(g, err) < 0)
-		return -1;
-	vckpt_guest_disks_forget(g);
-	vckpt_guest_unnote(g);
-	return 0;
-}
-
 int vckpt_guest_destroy(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			struct vckpt_outcome *out, struct vckpt_error *err)
 {

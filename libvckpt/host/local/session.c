@@ -1,76 +1,11 @@
 #include "host/local/internal.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
 #include "base/fault.h"
-
-struct vckpt_event_item {
-	struct vckpt_event_item *next;
-	struct vckpt_host_event ev;
-};
-
-void vckpt_session_log(struct vckpt_guest *g, enum vckpt_level level, const char *fmt, ...)
-{
-	char text[700];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	vckpt_log(g->s->local->log, level, "host", "cluster %s, epoch %llu, guest %s: %s",
-		  g->s->cluster, (unsigned long long)g->epoch, g->name, text);
-}
-
-static void poke(int efd)
-{
-	uint64_t one = 1;
-
-	/* Cannot fail but by overflow, and then it is readable anyway. */
-	if (write(efd, &one, sizeof(one)) < 0)
-		return;
-}
-
-static void calm(int efd)
-{
-	uint64_t n;
-
-	if (read(efd, &n, sizeof(n)) < 0)
-		return;
-}
-
-void vckpt_session_emit(struct vckpt_session *s, struct vckpt_host_event *ev)
-{
-	struct vckpt_event_item *it = malloc(sizeof(*it));
-
-	if (!it) {
-		/* The owner's deadline notices what we cannot tell. */
-		vckpt_log(s->local->log, VCKPT_ERROR, "host", "no memory for an event of guest %s",
-			  ev->guest);
-		vckpt_message_free(&vckpt_host_event_type, ev);
-		return;
-	}
-	it->next = NULL;
-	it->ev = *ev;
-	memset(ev, 0, sizeof(*ev));
-	pthread_mutex_lock(&s->lock);
-	*s->last = it;
-	s->last = &it->next;
-	pthread_mutex_unlock(&s->lock);
-	poke(s->ready);
-}
-
-bool vckpt_guest_hurried(struct vckpt_guest *g)
-{
-	bool hurried;
-
-	pthread_mutex_lock(&g->s->lock);
-	hurried = g->aborts > 0;
-	pthread_mutex_unlock(&g->s->lock);
-	return hurried;
-}
+#include "base/io.h"
 
 /* What overtakes the request under way and those that wait: they are given up. */
 static bool hurries(const struct vckpt_command *c)
@@ -99,13 +34,7 @@ static void free_session(struct vckpt_session *s)
 		close(g->cancel);
 		free(g);
 	}
-	while (s->first) {
-		struct vckpt_event_item *it = s->first;
-
-		s->first = it->next;
-		vckpt_message_free(&vckpt_host_event_type, &it->ev);
-		free(it);
-	}
+	vckpt_events_drop(s);
 	vckpt_store_close(s->store);
 	close(s->ready);
 	pthread_mutex_destroy(&s->lock);
@@ -231,7 +160,7 @@ static struct vckpt_command *take(struct vckpt_guest *g)
 	if (!g->first)
 		g->last = &g->first;
 	if (hurries(c) && --g->aborts == 0)
-		calm(g->cancel);
+		vckpt_event_clear(g->cancel);
 	pthread_mutex_unlock(&g->s->lock);
 	return c;
 }
@@ -311,22 +240,9 @@ static void push(struct vckpt_guest *g, struct vckpt_command *c)
 	g->last = &c->next;
 	if (hurries(c)) {
 		g->aborts++;
-		poke(g->cancel);
+		vckpt_event_set(g->cancel);
 	}
 	pthread_cond_signal(&g->wake);
-}
-
-/* Signals are the owner's business, and a broken pipe is to be an error, not a signal. */
-int vckpt_thread_start(pthread_t *t, void *(*fn)(void *), void *arg)
-{
-	sigset_t all, old;
-	int rc;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(t, NULL, fn, arg);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return rc;
 }
 
 /* Under the session's lock. */
@@ -396,35 +312,6 @@ static int submit(struct vckpt_host *h, const struct vckpt_host_request *req,
 	return -1;
 }
 
-static int ready_fd(struct vckpt_host *h)
-{
-	return ((struct vckpt_session *)h)->ready;
-}
-
-static int dispatch(struct vckpt_host *h, vckpt_host_event_cb *cb, void *arg,
-		    struct vckpt_error *err)
-{
-	struct vckpt_session *s = (struct vckpt_session *)h;
-	struct vckpt_event_item *list;
-
-	(void)err;
-	calm(s->ready);
-	pthread_mutex_lock(&s->lock);
-	list = s->first;
-	s->first = NULL;
-	s->last = &s->first;
-	pthread_mutex_unlock(&s->lock);
-	while (list) {
-		struct vckpt_event_item *it = list;
-
-		list = it->next;
-		cb(arg, h, &it->ev);
-		vckpt_message_free(&vckpt_host_event_type, &it->ev);
-		free(it);
-	}
-	return 0;
-}
-
 static void close_session(struct vckpt_host *h)
 {
 	struct vckpt_session *s = (struct vckpt_session *)h;
@@ -443,8 +330,8 @@ static const struct vckpt_host_ops local_ops = {
 	.size = sizeof(local_ops),
 	.make = "local",
 	.submit = submit,
-	.fd = ready_fd,
-	.dispatch = dispatch,
+	.fd = vckpt_session_ready,
+	.dispatch = vckpt_session_dispatch,
 	.close = close_session,
 };
 

@@ -44,25 +44,3 @@ int vckpt_guest_settle(struct vckpt_guest *g, bool *over, struct vckpt_error *er
 	vckpt_session_log(g, VCKPT_INFO, "%s", *over ? "committed: it goes" : "void: it runs on");
 	return 0;
 }
-
-int vckpt_guest_leave(struct vckpt_guest *g, struct vckpt_error *err)
-{
-	struct vckpt_domain_status st = {.state = VCKPT_DOMAIN_OFF};
-	struct vckpt_error why = VCKPT_ERROR_NONE;
-
-	g->whole = true;
-	if (vckpt_fault_point("host.suspend.leave", NULL, err) < 0)
-		return vckpt_error_prefix(err, "guest %s", g->name);
-	/* Another one of that name is not ours to end. */
-	if (vckpt_domain_status(g->dom, &st, &why) < 0 && why.code != VCKPT_ENOTFOUND)
-		return vckpt_fail(err, why.code, "guest %s: %s", g->name, why.text);
-	if (st.state != VCKPT_DOMAIN_OFF &&
-	    (st.pid != g->entry.pid || st.start != g->entry.start)) {
-		g->paused = false;
-		return vckpt_guest_abort(g, err);
-	}
-	/* Whoever starts the domain by hand is not to write to what the epoch froze. */
-	if (st.state != VCKPT_DOMAIN_OFF && vckpt_guest_disks_follow(g, err) < 0)
-		return vckpt_error_prefix(err, "guest %s", g->name);
-	return vckpt_guest_end(g, err);
-}
