@@ -187,7 +187,7 @@ static void written(struct vckpt_freeze *f)
 	f->written = true;
 	f->written_epoch = f->ask.epoch;
 	if (s->greeted && s->nonce == f->nonce)
-		vckpt_session_prepare(s, &f->ask);
+		f->again(s, &f->ask);
 }
 
 static void on_written(void *arg, const void *answer)
@@ -206,7 +206,8 @@ static void on_limit(evutil_socket_t fd, short what, void *arg)
 	written(f);
 }
 
-bool vckpt_freeze_prepare(struct vckpt_freeze *f, const struct vckpt_agent_ask *m)
+bool vckpt_freeze_prepare(struct vckpt_freeze *f, const struct vckpt_agent_ask *m,
+			  vckpt_prepare_fn *again)
 {
 	struct timeval tv = {.tv_sec = WRITE_LIMIT / VCKPT_S};
 	struct vckpt_error err = VCKPT_ERROR_NONE;
@@ -217,6 +218,7 @@ bool vckpt_freeze_prepare(struct vckpt_freeze *f, const struct vckpt_agent_ask *
 		return false;
 	vckpt_child_drop(&f->writer);
 	f->ask = *m;
+	f->again = again;
 	f->ask.peers = (struct vckpt_list){0, NULL};
 	f->nonce = f->agent->session.nonce;
 	o.n = choose(f->agent, o.fs, why, sizeof(why));

@@ -17,6 +17,9 @@
 #include "wire/agent_msg.h"
 
 struct vckpt_agent;
+struct vckpt_session;
+
+typedef void vckpt_prepare_fn(struct vckpt_session *s, const struct vckpt_agent_ask *m);
 
 struct vckpt_freeze {
 	struct vckpt_agent *agent;
@@ -26,7 +29,8 @@ struct vckpt_freeze {
 	bool silent, written; /* silent: the log, whose sink is kept meanwhile */
 	uint64_t written_epoch;
 	char frozen[256], unfrozen[256]; /* for QUIET */
-	struct vckpt_agent_ask ask;      /* PREPARE that waits, and who said it */
+	struct vckpt_agent_ask ask;      /* PREPARE that waits, who serves it, and who said it */
+	vckpt_prepare_fn *again;
 	uint64_t nonce;
 };
 
@@ -55,8 +59,9 @@ int vckpt_freeze_open(struct vckpt_freeze *f, struct vckpt_agent *a, struct vckp
 void vckpt_freeze_recover(struct vckpt_agent *a);
 void vckpt_freeze_close(struct vckpt_freeze *f);
 
-/* PREPARE: true if it will be served anew when what is to be frozen is written out. */
-bool vckpt_freeze_prepare(struct vckpt_freeze *f, const struct vckpt_agent_ask *m);
+/* PREPARE: true if `again` will be called with it when what is to be frozen is written out. */
+bool vckpt_freeze_prepare(struct vckpt_freeze *f, const struct vckpt_agent_ask *m,
+			  vckpt_prepare_fn *again);
 /* Quiet: freezes; `f->frozen` and `f->unfrozen` tell what came of it when the agent's hold is
  * poked. */
 void vckpt_freeze_begin(struct vckpt_freeze *f, uint64_t expiry);

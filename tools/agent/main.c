@@ -15,6 +15,7 @@
 #include "agent.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "serve.h"
 
 const char *argp_program_version = "vckpt-agent " PACKAGE_VERSION;
 
@@ -201,7 +202,7 @@ static int set_up(struct vckpt_agent *a, const struct options *o, struct vckpt_e
 	if (vckpt_clients_open(&a->clients, a->base, o->run_dir, &a->log, err) < 0 ||
 	    vckpt_freeze_open(&a->freeze, a, err) < 0 || vckpt_hold_open(a, o->gates, err) < 0 ||
 	    vckpt_speak_open(&a->speak, a, &o->speak, err) < 0 ||
-	    vckpt_session_open(&a->session, a, o->port, err) < 0)
+	    vckpt_session_open(&a->session, a, o->port, vckpt_serve, err) < 0)
 		return -1;
 	return 0;
 }

@@ -16,11 +16,16 @@
 #include "wire/frame.h"
 
 struct vckpt_agent;
+struct vckpt_session;
+
+/* A frame has come; it is the reader's. */
+typedef void vckpt_serve_fn(struct vckpt_session *s, const struct vckpt_frame *f);
 
 struct vckpt_session {
 	struct vckpt_agent *agent;
 	const char *path; /* NULL: the port is looked for by its name */
-	int fd;           /* -1: the port is not there */
+	vckpt_serve_fn *serve;
+	int fd; /* -1: the port is not there */
 	bool is_socket;
 	struct event *readable, *writable, *retry;
 	struct vckpt_frame_reader reader;
@@ -35,13 +40,11 @@ struct vckpt_session {
 
 /* Begins to serve; a port that is not there yet is waited for. */
 int vckpt_session_open(struct vckpt_session *s, struct vckpt_agent *a, const char *path,
-		       struct vckpt_error *err);
+		       vckpt_serve_fn *serve, struct vckpt_error *err);
 void vckpt_session_close(struct vckpt_session *s);
 /* A line in the log that the host's side can bring about at will: 20 a minute, then a count. */
 void vckpt_session_say(struct vckpt_session *s, enum vckpt_level level, const char *where,
 		       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-/* PREPARE, or one that had to wait, is served. */
-void vckpt_session_prepare(struct vckpt_session *s, const struct vckpt_agent_ask *m);
 /* Queues a message to the host and sends what the port takes.  Without a session it is dropped. */
 void vckpt_session_send(struct vckpt_session *s, uint16_t type, const struct vckpt_type *mtype,
 			const void *msg);
