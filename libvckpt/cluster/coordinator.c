@@ -102,9 +102,8 @@ void vckpt_coordinator_close(struct vckpt_coordinator *c)
 	for (uint32_t i = 0; i < c->n_links; i++)
 		close_link(&c->links[i]);
 	free(c->links);
-	for (uint32_t i = 0; i < c->n_slots; i++)
-		free(c->slots[i].peers.v);
 	free(c->slots);
+	free(c->nics.v);
 	vckpt_lease_release(c->lease);
 	vckpt_store_close(c->store);
 	json_decref(c->hooks);
@@ -164,10 +163,8 @@ int vckpt_coordinator_define(struct vckpt_coordinator *c, const struct vckpt_def
 		if (!link)
 			return vckpt_fail_errno(err, "no memory for %u guests", def->n);
 		vckpt_coordinator_place(c, i, link);
-		if (vckpt_definition_peers(def, i, &s->peers, err) < 0)
-			return -1;
 	}
-	return 0;
+	return vckpt_definition_nics(def, &c->nics, err);
 }
 
 int vckpt_coordinator_lease(struct vckpt_coordinator *c, const char *purpose,
@@ -310,15 +307,14 @@ static void submit(struct vckpt_coordinator *c, const struct vckpt_action *a)
 	vckpt_machine_request(c->machine, a, &req);
 	if (c->by_host) {
 		l = &c->links[a->slot];
+		if (a->op == VCKPT_OP_OPEN || a->op == VCKPT_OP_DOCTOR)
+			req.nics = c->nics;
 	} else {
 		const struct vckpt_slot *s = &c->slots[a->slot];
 
 		l = &c->links[s->link];
 		memcpy(req.guest, s->guest, sizeof(req.guest));
 		memcpy(req.domain, s->domain, sizeof(req.domain));
-		if (a->op == VCKPT_OP_PREPARE || a->op == VCKPT_OP_HOLD || a->op == VCKPT_OP_WAKE ||
-		    a->op == VCKPT_OP_DOCTOR)
-			req.peers = s->peers;
 	}
 	if (a->op == VCKPT_OP_OPEN)
 		name_store(c, &req);

@@ -32,7 +32,6 @@ struct vckpt_slot {
 	char guest[VCKPT_NAME_MAX];
 	char domain[256];
 	uint32_t link;
-	struct vckpt_list peers; /* owned */
 };
 
 struct vckpt_coordinator {
@@ -47,6 +46,7 @@ struct vckpt_coordinator {
 	uint32_t n_links;
 	struct vckpt_slot *slots;
 	uint32_t n_slots;
+	struct vckpt_list nics; /* of all guests, for the hosts; owned */
 	uint32_t next_seq;
 	bool canceled;
 	json_t *hooks; /* what the site's hooks said, NULL none were asked for; owned */
@@ -66,7 +66,7 @@ int vckpt_coordinator_open(struct vckpt_coordinator *c, const struct vckpt_clust
 			   struct vckpt_error *err);
 void vckpt_coordinator_close(struct vckpt_coordinator *c);
 
-/* Guests, neighbours and hosts from a definition. */
+/* Guests, their NICs and hosts from a definition. */
 int vckpt_coordinator_define(struct vckpt_coordinator *c, const struct vckpt_definition *def,
 			     struct vckpt_error *err);
 

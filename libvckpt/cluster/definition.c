@@ -369,42 +369,26 @@ int vckpt_definition_encode(const struct vckpt_definition *def, char **text,
 	return 0;
 }
 
-/* ---- neighbours ---- */
+/* ---- NICs ---- */
 
-int vckpt_definition_peers(const struct vckpt_definition *def, uint32_t i, struct vckpt_list *list,
-			   struct vckpt_error *err)
+int vckpt_definition_nics(const struct vckpt_definition *def, struct vckpt_list *list,
+			  struct vckpt_error *err)
 {
-	const struct vckpt_guest_definition *g = &def->guests[i];
-	struct vckpt_agent_peer *peers = NULL;
-	uint32_t n = 0, room = 0;
+	struct vckpt_host_nic *nic;
+	uint32_t n = 0;
 
+	for (uint32_t i = 0; i < def->n; i++)
+		n += def->guests[i].n_nics;
 	list->n = 0;
-	list->v = NULL;
-	for (uint32_t a = 0; a < g->n_nics; a++) {
-		for (uint32_t k = 0; k < def->n; k++) {
-			const struct vckpt_guest_definition *o = &def->guests[k];
-
-			for (uint32_t b = 0; k != i && b < o->n_nics; b++) {
-				if (strcmp(g->nics[a].network, o->nics[b].network) != 0)
-					continue;
-				if (n == room) {
-					void *more = realloc(peers, (room = room * 2 + 8) *
-									    sizeof(*peers));
-
-					if (!more) {
-						free(peers);
-						return vckpt_fail_errno(err, "no memory");
-					}
-					peers = more;
-				}
-				memset(&peers[n], 0, sizeof(*peers));
-				memcpy(peers[n].own, g->nics[a].mac, 6);
-				memcpy(peers[n].mac, o->nics[b].mac, 6);
-				memcpy(peers[n++].guest, o->name, sizeof(o->name));
-			}
-		}
-	}
+	list->v = nic = calloc(n ? n : 1, sizeof(*nic));
+	if (!nic)
+		return vckpt_fail_errno(err, "no memory for %u NICs", n);
 	list->n = n;
-	list->v = peers;
+	for (uint32_t i = 0; i < def->n; i++)
+		for (uint32_t k = 0; k < def->guests[i].n_nics; k++, nic++) {
+			memcpy(nic->guest, def->guests[i].name, sizeof(nic->guest));
+			memcpy(nic->mac, def->guests[i].nics[k].mac, sizeof(nic->mac));
+			memcpy(nic->network, def->guests[i].nics[k].network, sizeof(nic->network));
+		}
 	return 0;
 }

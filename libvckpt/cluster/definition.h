@@ -66,9 +66,8 @@ int vckpt_definition_alloc(struct vckpt_definition *def, uint32_t n, struct vckp
 int vckpt_definition_survey(struct vckpt_guest_definition *g, json_t *survey,
 			    struct vckpt_error *err);
 
-/* The neighbours of guest `i`: struct vckpt_agent_peer, one for each pair of an own NIC and a NIC
- * of another guest on the same network.  The caller frees list->v. */
-int vckpt_definition_peers(const struct vckpt_definition *def, uint32_t i, struct vckpt_list *list,
-			   struct vckpt_error *err);
+/* All NICs of all guests, as OPEN tells them: struct vckpt_host_nic.  The caller frees list->v. */
+int vckpt_definition_nics(const struct vckpt_definition *def, struct vckpt_list *list,
+			  struct vckpt_error *err);
 
 #endif

@@ -112,7 +112,7 @@ struct vckpt_machine_ops {
 	/* Give up for a reason from outside: cancelled, lease lost.  */
 	void (*fail)(struct vckpt_machine *m, const struct vckpt_error *why);
 	void (*durable)(struct vckpt_machine *m, const struct vckpt_error *failed);
-	/* Fills in what the machine knows (not: domain, store, peers). */
+	/* Fills in what the machine knows (not: domain, store, nics). */
 	void (*request)(const struct vckpt_machine *m, const struct vckpt_action *a,
 			struct vckpt_host_request *req);
 };

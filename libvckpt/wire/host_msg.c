@@ -21,24 +21,48 @@ static const struct vckpt_field ping_fields[] = {
 };
 const struct vckpt_type vckpt_host_ping_type = VCKPT_TYPE(vckpt_host_ping, ping_fields);
 
+static const struct vckpt_field nic_fields[] = {
+	VCKPT_F_STR(struct vckpt_host_nic, guest, 8),
+	VCKPT_F_BYTES(struct vckpt_host_nic, mac, 8),
+	VCKPT_F_STR(struct vckpt_host_nic, network, 8),
+};
+const struct vckpt_type vckpt_host_nic_type = VCKPT_TYPE(vckpt_host_nic, nic_fields);
+
 #define REQ struct vckpt_host_request
 static const struct vckpt_field request_fields[] = {
-	VCKPT_F_UINT(REQ, seq, 1),        VCKPT_F_UINT(REQ, op, 1),
-	VCKPT_F_STR(REQ, cluster, 1),     VCKPT_F_STR(REQ, guest, 1),
-	VCKPT_F_STR(REQ, domain, 1),      VCKPT_F_UINT(REQ, epoch, 1),
-	VCKPT_F_UINT(REQ, parent, 1),     VCKPT_F_UINT(REQ, incarnation, 1),
-	VCKPT_F_UINT(REQ, timeout_ns, 1), VCKPT_F_UINT(REQ, expiry_ns, 1),
-	VCKPT_F_UINT(REQ, token, 1),      VCKPT_F_STR(REQ, gate, 1),
-	VCKPT_F_STR(REQ, engine, 1),      VCKPT_F_STR(REQ, codec, 1),
-	VCKPT_F_UINT(REQ, level, 1),      VCKPT_F_STR(REQ, store, 1),
-	VCKPT_F_STR(REQ, attempt, 1),     VCKPT_F_LIST(REQ, peers, 1, &vckpt_agent_peer_type),
-	VCKPT_F_STR(REQ, store_uuid, 2),  VCKPT_F_UINT(REQ, limit, 3),
-	VCKPT_F_STR(REQ, text, 4),        VCKPT_F_UINT(REQ, heard, 4),
-	VCKPT_F_STR(REQ, peer, 5),        VCKPT_F_STR(REQ, data, 5),
-	VCKPT_F_UINT(REQ, how, 5),        VCKPT_F_STR(REQ, hook, 5),
-	VCKPT_F_STR(REQ, result, 5),      VCKPT_F_UINT(REQ, freeze, 5),
-	VCKPT_F_UINT(REQ, release, 5),    VCKPT_F_UINT(REQ, rewind, 5),
-	VCKPT_F_UINT(REQ, suspend, 6),    VCKPT_F_UINT(REQ, once, 7),
+	VCKPT_F_UINT(REQ, seq, 1),
+	VCKPT_F_UINT(REQ, op, 1),
+	VCKPT_F_STR(REQ, cluster, 1),
+	VCKPT_F_STR(REQ, guest, 1),
+	VCKPT_F_STR(REQ, domain, 1),
+	VCKPT_F_UINT(REQ, epoch, 1),
+	VCKPT_F_UINT(REQ, parent, 1),
+	VCKPT_F_UINT(REQ, incarnation, 1),
+	VCKPT_F_UINT(REQ, timeout_ns, 1),
+	VCKPT_F_UINT(REQ, expiry_ns, 1),
+	VCKPT_F_UINT(REQ, token, 1),
+	VCKPT_F_STR(REQ, gate, 1),
+	VCKPT_F_STR(REQ, engine, 1),
+	VCKPT_F_STR(REQ, codec, 1),
+	VCKPT_F_UINT(REQ, level, 1),
+	VCKPT_F_STR(REQ, store, 1),
+	VCKPT_F_STR(REQ, attempt, 1),
+	VCKPT_F_LIST(REQ, peers, 1, &vckpt_agent_peer_type),
+	VCKPT_F_STR(REQ, store_uuid, 2),
+	VCKPT_F_UINT(REQ, limit, 3),
+	VCKPT_F_STR(REQ, text, 4),
+	VCKPT_F_UINT(REQ, heard, 4),
+	VCKPT_F_STR(REQ, peer, 5),
+	VCKPT_F_STR(REQ, data, 5),
+	VCKPT_F_UINT(REQ, how, 5),
+	VCKPT_F_STR(REQ, hook, 5),
+	VCKPT_F_STR(REQ, result, 5),
+	VCKPT_F_UINT(REQ, freeze, 5),
+	VCKPT_F_UINT(REQ, release, 5),
+	VCKPT_F_UINT(REQ, rewind, 5),
+	VCKPT_F_UINT(REQ, suspend, 6),
+	VCKPT_F_UINT(REQ, once, 7),
+	VCKPT_F_LIST(REQ, nics, 8, &vckpt_host_nic_type),
 };
 const struct vckpt_type vckpt_host_request_type = VCKPT_TYPE(vckpt_host_request, request_fields);
 

@@ -14,7 +14,7 @@
 #include "wire/codec.h"
 
 #define VCKPT_HOST_LOWEST    1
-#define VCKPT_HOST_HIGHEST   7
+#define VCKPT_HOST_HIGHEST   8
 #define VCKPT_HOST_FRAME_MAX (16u << 20)
 
 #define VCKPT_NAME_MAX 65   /* cluster and guest names, with NUL */
@@ -119,6 +119,13 @@ enum vckpt_host_event_kind {
 		4 /* the guest or its capture failed while nobody was asking; text says how */
 };
 
+/* A NIC of a guest of the cluster.  Those whose `network` is the same text reach each other. */
+struct vckpt_host_nic {
+	char guest[VCKPT_NAME_MAX];
+	uint8_t mac[6];
+	char network[128];
+};
+
 struct vckpt_host_request {
 	uint32_t seq;
 	uint16_t op; /* enum vckpt_host_op */
@@ -137,7 +144,8 @@ struct vckpt_host_request {
 	char store[VCKPT_PATH_MAX]; /* OPEN */
 	char attempt[40]; /* PREPARE..: the coordinator's lease id, names the attempt in the store
 			   */
-	struct vckpt_list peers; /* HOLD, WAKE: struct vckpt_agent_peer */
+	struct vckpt_list peers; /* PREPARE, HOLD, WAKE, DOCTOR: struct vckpt_agent_peer; since 8
+				    a host that was told `nics` finds them itself */
 	char store_uuid[37];     /* since 2.  OPEN: of the store that is meant, "" any */
 	uint64_t limit;  /* since 3.  PREPARE: bytes a second that captures may write; 0 any */
 	char text[256];  /* since 4.  LISTEN: of the verdict */
@@ -155,6 +163,8 @@ struct vckpt_host_request {
 	uint8_t suspend; /* since 6.  PREPARE: the guest stands still from the cut on, and goes at
 			    COMMITTED; a host that knows it says "leaves" */
 	uint8_t once;    /* since 7.  PREPARE: VCKPT_PAGES_* */
+	struct vckpt_list nics; /* since 8.  OPEN, and DOCTOR of the host: struct vckpt_host_nic,
+				   those of all guests, once for the session */
 };
 
 struct vckpt_host_event {
@@ -174,7 +184,7 @@ struct vckpt_host_event {
 };
 
 extern const struct vckpt_type vckpt_host_hello_type, vckpt_host_welcome_type,
-	vckpt_host_request_type, vckpt_host_event_type, vckpt_host_ping_type;
+	vckpt_host_request_type, vckpt_host_event_type, vckpt_host_ping_type, vckpt_host_nic_type;
 
 const char *vckpt_host_op_name(unsigned op);
 

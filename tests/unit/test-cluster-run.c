@@ -12,6 +12,7 @@
 #include "cluster/cluster.h"
 #include "cluster/definition.h"
 #include "cluster/log.h"
+#include "host/neighbours.h"
 #include "host/null/null.h"
 #include "store/catalogue.h"
 #include "store/lease.h"
@@ -95,19 +96,23 @@ void test_definition_peers(void)
 {
 	static const char text[] = CLUSTER(G1 "," G2 "," G3);
 	const struct vckpt_agent_peer *p;
+	struct vckpt_list nics, list;
 	struct vckpt_definition def;
-	struct vckpt_list list;
 
 	CU_ASSERT_EQUAL_FATAL(vckpt_definition_decode(text, strlen(text), &def, NULL), 0);
-	CU_ASSERT_EQUAL_FATAL(vckpt_definition_peers(&def, 0, &list, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(vckpt_definition_nics(&def, &nics, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(vckpt_neighbours(&nics, "n1", &list, NULL), 0);
 	CU_ASSERT_EQUAL_FATAL(list.n, 1);
 	p = list.v;
 	CU_ASSERT_STRING_EQUAL(p->guest, "n2");
 	CU_ASSERT_EQUAL(p->own[5], 1);
 	CU_ASSERT_EQUAL(p->mac[5], 2);
 	free(list.v);
-	CU_ASSERT_EQUAL(vckpt_definition_peers(&def, 2, &list, NULL), 0);
+	CU_ASSERT_EQUAL(vckpt_neighbours(&nics, "n3", &list, NULL), 0);
 	CU_ASSERT_EQUAL(list.n, 0);
+	CU_ASSERT_EQUAL(vckpt_neighbours(&nics, "nobody", &list, NULL), 0);
+	CU_ASSERT_EQUAL(list.n, 0);
+	free(nics.v);
 	vckpt_definition_clear(&def);
 }
 

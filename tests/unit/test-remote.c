@@ -191,11 +191,33 @@ static void test_older_coordinator(void)
 	stop(&s);
 }
 
-/* A vckptd that knows version 1 only is asked in it, and not pinged. */
+/* What comes next is a request in version 1, with so many neighbours. */
+static void expect_old(int fd, struct vckpt_frame_reader *r, uint16_t op, uint32_t peers)
+{
+	struct vckpt_host_request req;
+	struct vckpt_frame f;
+
+	CU_ASSERT_TRUE_FATAL(next_frame(fd, r, &f));
+	CU_ASSERT_EQUAL(f.type, VCKPT_HOST_REQUEST);
+	CU_ASSERT_EQUAL(f.version, 1);
+	CU_ASSERT_EQUAL_FATAL(
+		vckpt_decode(&vckpt_host_request_type, &req, 1, f.payload, f.len, NULL), 0);
+	CU_ASSERT_EQUAL(req.op, op);
+	CU_ASSERT_EQUAL(req.peers.n, peers);
+	if (peers)
+		CU_ASSERT_STRING_EQUAL(((struct vckpt_agent_peer *)req.peers.v)->guest, "n2");
+	vckpt_message_free(&vckpt_host_request_type, &req);
+}
+
+/* A vckptd that knows version 1 only is asked in it, told of each guest's neighbours, and not
+ * pinged. */
 static void test_older_vckptd(void)
 {
 	struct vckpt_host_request req = {
 		.seq = 7, .op = VCKPT_OP_HOLD, .guest = "n1", .domain = "d"};
+	struct vckpt_host_nic nics[] = {{"n1", {1}, "a"}, {"n2", {2}, "a"}, {"n3", {3}, "b"}};
+	struct vckpt_host_request open = {
+		.seq = 6, .op = VCKPT_OP_OPEN, .cluster = "c", .nics = {3, nics}};
 	struct vckpt_host_welcome w = {.version = 1, .host = "there", .release = "0.1"};
 	struct vckpt_host_event ev = {.seq = 7, .kind = VCKPT_EVENT_REPLY, .op = VCKPT_OP_HOLD};
 	struct vckpt_host_event got = {0};
@@ -207,6 +229,7 @@ static void test_older_vckptd(void)
 
 	CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
 	CU_ASSERT_EQUAL_FATAL(vckpt_remote_new(sv[0], sv[0], "there", "me", &h, NULL), 0);
+	CU_ASSERT_EQUAL(h->ops->submit(h, &open, NULL), 0);
 	CU_ASSERT_EQUAL(h->ops->submit(h, &req, NULL), 0);
 	vckpt_frame_reader_init(&r, VCKPT_HOST_FRAME_MAX, true);
 	CU_ASSERT_TRUE_FATAL(next_frame(sv[1], &r, &f));
@@ -215,9 +238,8 @@ static void test_older_vckptd(void)
 	CU_ASSERT_EQUAL(hello.highest, VCKPT_HOST_HIGHEST);
 	put(sv[1], VCKPT_HOST_WELCOME, 1, &vckpt_host_welcome_type, &w);
 	CU_ASSERT_EQUAL(vckpt_remote_wait(h, VCKPT_S, NULL), 0);
-	CU_ASSERT_TRUE_FATAL(next_frame(sv[1], &r, &f));
-	CU_ASSERT_EQUAL(f.type, VCKPT_HOST_REQUEST);
-	CU_ASSERT_EQUAL(f.version, 1);
+	expect_old(sv[1], &r, VCKPT_OP_OPEN, 0);
+	expect_old(sv[1], &r, VCKPT_OP_HOLD, 1);
 	put(sv[1], VCKPT_HOST_EVENT, 1, &vckpt_host_event_type, &ev);
 	for (int i = 0; i < 100 && !got.seq; i++) {
 		struct pollfd p = {.fd = h->ops->fd(h), .events = POLLIN};

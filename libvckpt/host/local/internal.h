@@ -72,6 +72,7 @@ struct vckpt_session {
 	int ready;        /* eventfd: events wait */
 	struct vckpt_event_item *first, **last;
 	struct vckpt_guest *guests;
+	struct vckpt_list nics;       /* of all guests of the cluster, as last told */
 	char cluster[VCKPT_NAME_MAX]; /* "" until OPEN */
 	struct vckpt_store *store;
 	struct vckpt_token admitted; /* last one that registry.c let pass */

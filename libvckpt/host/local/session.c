@@ -6,6 +6,7 @@
 
 #include "base/fault.h"
 #include "base/io.h"
+#include "host/neighbours.h"
 
 /* What overtakes the request under way and those that wait: they are given up. */
 static bool hurries(const struct vckpt_command *c)
@@ -36,6 +37,7 @@ static void free_session(struct vckpt_session *s)
 	}
 	vckpt_events_drop(s);
 	vckpt_store_close(s->store);
+	free(s->nics.v);
 	close(s->ready);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
@@ -120,7 +122,22 @@ static int perform(struct vckpt_guest *g, const struct vckpt_host_request *req,
 	return op->run(g, req, out, err);
 }
 
-static void carry_out(struct vckpt_guest *g, const struct vckpt_host_request *req)
+/* Who else is on the guest's networks; whoever is older than version 8 has said so in the request.
+ * Without them a hold would be called quiet at once. */
+static int add_neighbours(struct vckpt_guest *g, struct vckpt_host_request *req,
+			  struct vckpt_error *err)
+{
+	int rc;
+
+	if (!vckpt_neighbours_wanted(req))
+		return 0;
+	pthread_mutex_lock(&g->s->lock);
+	rc = vckpt_neighbours(&g->s->nics, g->name, &req->peers, err);
+	pthread_mutex_unlock(&g->s->lock);
+	return rc < 0 ? vckpt_error_prefix(err, "guest %s", g->name) : 0;
+}
+
+static void carry_out(struct vckpt_guest *g, struct vckpt_host_request *req)
 {
 	struct vckpt_host_event ev = {.seq = req->seq, .kind = VCKPT_EVENT_REPLY, .op = req->op};
 	struct vckpt_error err = VCKPT_ERROR_NONE;
@@ -130,7 +147,7 @@ static void carry_out(struct vckpt_guest *g, const struct vckpt_host_request *re
 	ev.began_ns = vckpt_now();
 	vckpt_session_log(g, VCKPT_DEBUG, "%s begins", vckpt_host_op_name(req->op));
 	if (vckpt_fault_point("host.begin", vckpt_host_op_name(req->op), &err) < 0 ||
-	    perform(g, req, &out, &err) < 0) {
+	    add_neighbours(g, req, &err) < 0 || perform(g, req, &out, &err) < 0) {
 		ev.code = (uint16_t)err.code;
 		ev.sys = err.sys;
 		snprintf(ev.text, sizeof(ev.text), "%s", err.text);
@@ -302,6 +319,11 @@ static int submit(struct vckpt_host *h, const struct vckpt_host_request *req,
 		return -1;
 	}
 	pthread_mutex_lock(&s->lock);
+	if (c->req.nics.n) {
+		free(s->nics.v);
+		s->nics = c->req.nics;
+		c->req.nics = (struct vckpt_list){0, NULL};
+	}
 	g = guest_of(s, c->req.guest, err);
 	if (g)
 		push(g, c);

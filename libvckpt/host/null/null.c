@@ -225,6 +225,7 @@ static void add_job(struct null_host *h, const struct vckpt_host_request *req)
 		return;
 	j->req = *req;
 	memset(&j->req.peers, 0, sizeof(j->req.peers));
+	memset(&j->req.nics, 0, sizeof(j->req.nics));
 	delay = vary(w, delay);
 	for (unsigned i = 0; i < w->n_rules; i++) {
 		struct vckpt_null_rule *r = &w->rules[i];

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "host/neighbours.h"
 #include "host/remote/private.h"
 #include "wire/frame.h"
 
@@ -37,7 +38,8 @@ struct remote {
 	uint64_t asked; /* when the first of those not answered was sent, 0 all are */
 	struct vckpt_frame_reader reader;
 	struct vckpt_buf outbox;
-	struct vckpt_buf held; /* requests from before WELCOME: u32 length, bytes */
+	struct vckpt_buf held;  /* requests from before WELCOME: u32 length, bytes */
+	struct vckpt_list nics; /* as told; only of one that does not find neighbours itself */
 };
 
 static struct remote *remote_of(struct vckpt_host *h)
@@ -146,9 +148,30 @@ static int flush(struct remote *r, struct vckpt_error *err)
 	return 0;
 }
 
+/* A vckptd before version 8 is told the neighbours of each guest with each request. */
+static int put_for_older(struct remote *r, const struct vckpt_host_request *req,
+			 struct vckpt_error *err)
+{
+	struct vckpt_host_request with = *req;
+	int rc;
+
+	if (req->nics.n && vckpt_nics_copy(&req->nics, &r->nics, err) < 0)
+		return -1;
+	if (vckpt_neighbours_wanted(req) &&
+	    vckpt_neighbours(&r->nics, req->guest, &with.peers, err) < 0)
+		return -1;
+	rc = vckpt_frame_put(&r->outbox, VCKPT_HOST_REQUEST, (uint16_t)r->version, 0,
+			     &vckpt_host_request_type, &with, err);
+	if (with.peers.v != req->peers.v)
+		free(with.peers.v);
+	return rc;
+}
+
 static int put_request(struct remote *r, const struct vckpt_host_request *req,
 		       struct vckpt_error *err)
 {
+	if (r->version < 8)
+		return put_for_older(r, req, err);
 	return vckpt_frame_put(&r->outbox, VCKPT_HOST_REQUEST, (uint16_t)r->version, 0,
 			       &vckpt_host_request_type, req, err);
 }
@@ -400,6 +423,7 @@ static void close_remote(struct vckpt_host *h)
 	vckpt_frame_reader_free(&r->reader);
 	vckpt_buf_free(&r->outbox);
 	vckpt_buf_free(&r->held);
+	free(r->nics.v);
 	free(r);
 	errno = saved;
 }
