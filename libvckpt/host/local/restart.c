@@ -10,7 +10,7 @@
 
 #include "base/fault.h"
 #include "store/image.h"
-#include "stream/stream.h"
+#include "store/replay.h"
 
 #define PROGRESS_EVERY (250 * VCKPT_MS)
 /* For files to be cut back; their server may have to be found again. */
@@ -25,12 +25,8 @@ struct feed {
 	const struct vckpt_host_request *req;
 	struct vckpt_image *image;
 	struct vckpt_rebuild *rebuild;
-	struct vckpt_stream_assembler *assembler;
-	uint64_t *given; /* a bit per page, blocks one after the other */
-	uint64_t *first; /* first bit of each block; the last is the sum */
-	const struct vckpt_store_block *blocks;
-	size_t n_blocks;
-	uint64_t pages, bytes, told;
+	uint64_t pages, all; /* given, and to be given */
+	uint64_t bytes, told;
 	uint64_t patience; /* ns without a byte taken */
 	uint64_t summed;   /* bytes of the disks' layers */
 	bool refused;      /* QEMU does not read on: its own reason is the better one */
@@ -77,101 +73,31 @@ static void tell_progress(struct feed *f)
 {
 	struct vckpt_host_event ev = {
 		.seq = f->req->seq, .kind = VCKPT_EVENT_PROGRESS, .op = f->req->op};
-	uint64_t all = f->first ? f->first[f->n_blocks] : 0;
 
 	if (vckpt_now() - f->told < PROGRESS_EVERY)
 		return;
 	f->told = vckpt_now();
 	vckpt_session_log(f->g, VCKPT_DEBUG, "restored %llu of %llu pages",
-			  (unsigned long long)f->pages, (unsigned long long)all);
+			  (unsigned long long)f->pages, (unsigned long long)f->all);
 	snprintf(ev.guest, sizeof(ev.guest), "%s", f->g->name);
 	ev.ended_ns = f->told;
 	ev.done = f->summed + f->pages * VCKPT_PAGE;
-	ev.total = f->summed + all * VCKPT_PAGE;
+	ev.total = f->summed + f->all * VCKPT_PAGE;
 	vckpt_session_emit(f->g->s, &ev);
 }
 
-/* The blocks that the stream names must be the ones whose pages are there. */
-static int match_blocks(struct feed *f, struct vckpt_error *err)
+static int on_replayed(void *arg, uint64_t pages, uint64_t all, struct vckpt_error *err)
 {
-	const struct vckpt_ram_block *b;
-	size_t n;
+	struct feed *f = arg;
 
-	f->blocks = vckpt_image_blocks(f->image, &f->n_blocks);
-	b = vckpt_stream_assembler_blocks(f->assembler, &n);
-	f->first = calloc(f->n_blocks + 1, sizeof(*f->first));
-	if (!f->first)
-		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory to restore guest %s", f->g->name);
-	for (size_t i = 0; i < f->n_blocks; i++) {
-		if (n != f->n_blocks || strcmp(b[i].name, f->blocks[i].name) != 0 ||
-		    b[i].length != f->blocks[i].length)
-			return vckpt_fail(err, VCKPT_EDAMAGED,
-					  "guest %s: its device state and its page map speak of "
-					  "different memory",
-					  f->g->name);
-		f->first[i + 1] = f->first[i] + b[i].length / VCKPT_PAGE;
-	}
-	f->given = calloc(f->first[f->n_blocks] / 64 + 1, sizeof(*f->given));
-	if (!f->given)
-		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory to restore guest %s", f->g->name);
-	return 0;
-}
-
-static int feed_pages(struct feed *f, struct vckpt_error *err)
-{
-	const void *data;
-	uint32_t block;
-	uint64_t page;
-	int r;
-
-	while ((r = vckpt_image_next(f->image, &block, &page, &data, err)) > 0) {
-		uint64_t bit = f->first[block] + page;
-
-		f->given[bit / 64] |= UINT64_C(1) << bit % 64;
-		if (vckpt_stream_assembler_pages(f->assembler, block, page, 1, data, err) < 0)
-			return -1;
-		if (++f->pages % 1024)
-			continue;
-		tell_progress(f);
-		if (vckpt_fault_point("host.restore.pages", NULL, err) < 0)
-			return -1;
-		if (vckpt_guest_hurried(f->g))
-			return vckpt_fail(err, VCKPT_ECANCELED, "guest %s: restore given up",
-					  f->g->name);
-	}
-	return r;
-}
-
-/* Pages whose content nobody cares for: QEMU wants each page once, so they are zeros. */
-static int feed_absent(struct feed *f, struct vckpt_error *err)
-{
-	for (size_t b = 0; b < f->n_blocks; b++)
-		for (uint64_t bit = f->first[b]; bit < f->first[b + 1]; bit++) {
-			if (f->given[bit / 64] >> bit % 64 & 1)
-				continue;
-			if (vckpt_stream_assembler_pages(f->assembler, b, bit - f->first[b], 1,
-							 NULL, err) < 0)
-				return -1;
-		}
-	return 0;
-}
-
-static int feed_all(struct feed *f, struct vckpt_error *err)
-{
-	const void *prologue, *devices;
-	size_t prologue_len, devices_len;
-
-	prologue = vckpt_image_device(f->image, "prologue", &prologue_len);
-	devices = vckpt_image_device(f->image, "devices", &devices_len);
-	if (!prologue || !devices)
-		return vckpt_fail(err, VCKPT_EDAMAGED,
-				  "guest %s: epoch %" PRIu64 " has no whole device state",
-				  f->g->name, f->req->epoch);
-	f->assembler = vckpt_stream_assembler_new(prologue, prologue_len, to_qemu, f, err);
-	if (!f->assembler || match_blocks(f, err) < 0 || feed_pages(f, err) < 0 ||
-	    feed_absent(f, err) < 0)
+	f->pages = pages;
+	f->all = all;
+	tell_progress(f);
+	if (vckpt_fault_point("host.restore.pages", NULL, err) < 0)
 		return -1;
-	return vckpt_stream_assembler_finish(f->assembler, devices, devices_len, err);
+	if (vckpt_guest_hurried(f->g))
+		return vckpt_fail(err, VCKPT_ECANCELED, "guest %s: restore given up", f->g->name);
+	return 0;
 }
 
 static bool on_summed(void *arg, uint64_t bytes)
@@ -218,7 +144,7 @@ static int rebuild(struct feed *f, struct vckpt_error *err)
 	}
 	fd = vckpt_rebuild_fd(f->rebuild);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-	if (feed_all(f, err) < 0) {
+	if (vckpt_image_replay(f->image, to_qemu, on_replayed, f, &f->pages, err) < 0) {
 		if (!f->refused)
 			stands = vckpt_rebuild_abort(f->rebuild);
 		else if (vckpt_rebuild_finish(f->rebuild, &stands, err) == 0)
@@ -299,10 +225,7 @@ int vckpt_guest_restore(struct vckpt_guest *g, const struct vckpt_host_request *
 	if (vckpt_guest_note(g, VCKPT_STAGE_REBUILDING, err) < 0)
 		return -1;
 	rc = rebuild(&f, err);
-	vckpt_stream_assembler_free(f.assembler);
 	vckpt_image_close(f.image);
-	free(f.given);
-	free(f.first);
 	if (rc == 0)
 		rc = vckpt_fault_point("host.restore.stands", NULL, err);
 	if (rc == 0)
