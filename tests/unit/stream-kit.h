@@ -1,6 +1,5 @@
 /* unit/stream-kit.h: what the tests of the stream room are made of: recorded streams unpacked,
- * streams made by hand, all that a parser hands over kept, and put together again.  For
- * test-stream.c only. */
+ * streams made by hand, all that a parser hands over kept, and put together again. */
 #ifndef STREAM_KIT_H
 #define STREAM_KIT_H
 
