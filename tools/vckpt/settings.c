@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/duration.h"
 
-enum kind { TEXT, PATH, CHOICE, ORDER, DRAIN, LEVEL, MIB, SECONDS };
+enum kind { TEXT, PATH, CHOICE, ORDER, DRAIN, LEVEL, MIB, SECONDS, TIME, SHARE };
 
 static const char *const engines[] = {"background", "stop-copy", NULL};
 static const char *const gates[] = {"nic-plug", "socket", "none", NULL};
@@ -69,6 +70,8 @@ static const struct setting {
 	{"deadlines", "destroy", SECONDS, AT(deadlines.destroy_ns), NULL},
 	{"deadlines", "restore", SECONDS, AT(deadlines.restore_ns), NULL},
 	{"deadlines", "wake", SECONDS, AT(deadlines.wake_ns), NULL},
+	{"supervise", "mtbf", TIME, AT(mtbf_ns), NULL},
+	{"supervise", "slowdown", SHARE, AT(slowdown), NULL},
 };
 #define NSETTINGS (sizeof(settings) / sizeof(settings[0]))
 
@@ -130,6 +133,19 @@ static int take_number(const struct setting *k, const char *value, void *to,
 	return 0;
 }
 
+static int take_share(const struct setting *k, const char *value, double *to,
+		      struct vckpt_error *err)
+{
+	char *end;
+	double n = strtod(value, &end);
+
+	if (end == value || *end || !(n >= 0 && n <= 1))
+		return vckpt_fail(err, VCKPT_EUSAGE, "%s takes a share from 0 to 1, not '%s'",
+				  k->key, value);
+	*to = n;
+	return 0;
+}
+
 static int take(const struct setting *k, struct tool_settings *s, const char *value,
 		struct vckpt_error *err)
 {
@@ -144,6 +160,10 @@ static int take(const struct setting *k, struct tool_settings *s, const char *va
 		return take_choice(k, value, to, err);
 	case DRAIN:
 		return vckpt_drain_parse(value, to, err);
+	case TIME:
+		return vckpt_duration_parse(value, k->key, to, err);
+	case SHARE:
+		return take_share(k, value, to, err);
 	default:
 		return take_number(k, value, to, err);
 	}
@@ -274,7 +294,8 @@ int tool_settings_load(struct tool_settings *s, struct vckpt_error *err)
 {
 	const char *given = getenv("VCKPT_CONFIG");
 	const char *path = given && *given ? given : TOOL_SETTINGS_FILE;
-	struct tool_settings fresh = {.checkpoint.drain = VCKPT_DRAIN_PREFER};
+	struct tool_settings fresh = {.checkpoint.drain = VCKPT_DRAIN_PREFER,
+				      .slowdown = VCKPT_PAST_SLOWDOWN};
 	struct reading r = {.s = &fresh, .f = fopen(path, "re")};
 	int rc;
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cluster/cluster.h"
+#include "supervise/past.h"
 
 #define TOOL_SETTINGS_FILE "/etc/vckpt.conf"
 
@@ -21,6 +22,8 @@ struct tool_settings {
 	struct vckpt_checkpoint_options checkpoint;
 	struct vckpt_deadlines deadlines; /* 0: not set */
 	struct vckpt_hook_options hooks;
+	uint64_t mtbf_ns; /* 0: by what was seen */
+	double slowdown;  /* supervise/past.h */
 };
 
 /* Sets one value, checked: of the file, or of the option of the same name.  The sentence of a
