@@ -213,3 +213,16 @@ int vckpt_blob_read(const char *path, const char *magic, const struct vckpt_stor
 	return key ? decode_sealed((uint8_t *)file, n, magic, path, key, data, len, err)
 		   : vckpt_blob_decode(file, n, magic, path, data, len, err);
 }
+
+int vckpt_blob_check(const char *path, const char *magic, const struct vckpt_store_file *want,
+		     struct vckpt_error *err)
+{
+	vckpt_autofree char *file = NULL;
+	struct head h;
+	size_t n;
+
+	if (vckpt_read_own_file(path, SIZE_MAX / 2, &file, &n, err) < 0 ||
+	    is_wanted(path, want, file, n, err) < 0)
+		return -1;
+	return check_head(file, n, magic, path, &h, err);
+}

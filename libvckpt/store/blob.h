@@ -32,6 +32,10 @@ int vckpt_blob_read(const char *path, const char *magic, const struct vckpt_stor
 		    const struct vckpt_data_key *key, char **data, size_t *len,
 		    struct vckpt_error *err);
 
+/* The same without opening it: for whoever has no key. */
+int vckpt_blob_check(const char *path, const char *magic, const struct vckpt_store_file *want,
+		     struct vckpt_error *err);
+
 /* The decoder alone, of a file that is not encrypted. */
 int vckpt_blob_decode(const void *file, size_t file_len, const char *magic, const char *path,
 		      char **data, size_t *len, struct vckpt_error *err);

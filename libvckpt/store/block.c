@@ -106,9 +106,8 @@ const char *vckpt_block_header(const uint8_t header[VCKPT_BLOCK_HEADER], uint32_
 	return NULL;
 }
 
-/* All but what is inside. */
-static const char *check_block(const uint8_t *block, size_t len, const struct vckpt_block_ref *want,
-			       uint32_t *number, struct vckpt_block_ref *is)
+const char *vckpt_block_check(const uint8_t *block, size_t len, const struct vckpt_block_ref *want,
+			      uint32_t *number, struct vckpt_block_ref *is)
 {
 	struct vckpt_digest digest;
 	const char *why;
@@ -141,7 +140,7 @@ const char *vckpt_block_decode(struct vckpt_codec_work *w, const uint8_t *block,
 {
 	struct vckpt_block_ref is;
 	uint32_t number;
-	const char *why = check_block(block, len, want, &number, &is);
+	const char *why = vckpt_block_check(block, len, want, &number, &is);
 
 	if (why)
 		return why;
@@ -157,7 +156,7 @@ static const char *open_block(struct vckpt_codec_work *w, uint8_t *block, size_t
 	uint8_t *bytes = block + VCKPT_BLOCK_HEADER;
 	struct vckpt_block_ref is;
 	uint32_t number;
-	const char *why = check_block(block, len, want, &number, &is);
+	const char *why = vckpt_block_check(block, len, want, &number, &is);
 
 	if (why)
 		return why;
@@ -167,6 +166,19 @@ static const char *open_block(struct vckpt_codec_work *w, uint8_t *block, size_t
 			     bytes) < 0)
 		return "it was not encrypted with this capture's key, at this place";
 	return expand(w, &is, bytes, is.stored - VCKPT_CRYPT_TAG, raw);
+}
+
+const char *vckpt_block_unpack(struct vckpt_codec_work *w, uint8_t *block, size_t len,
+			       const struct vckpt_block_ref *want, const struct vckpt_data_key *key,
+			       void *raw)
+{
+	return key ? open_block(w, block, len, want, key, raw)
+		   : vckpt_block_decode(w, block, len, want, raw);
+}
+
+bool vckpt_block_dropped(const uint8_t *bytes, size_t len)
+{
+	return len > 0 && bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
 }
 
 int vckpt_pread_full(int fd, void *data, size_t len, uint64_t offset, const char *path,
@@ -201,8 +213,7 @@ int vckpt_block_read(struct vckpt_codec_work *w, int fd, const char *path,
 
 	if (vckpt_pread_full(fd, room, len, ref->offset, path, err) < 0)
 		return -1;
-	why = key ? open_block(w, room, len, ref, key, raw)
-		  : vckpt_block_decode(w, room, len, ref, raw);
+	why = vckpt_block_unpack(w, room, len, ref, key, raw);
 	if (why)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is damaged: block at byte %llu: %s",
 				  path, (unsigned long long)ref->offset, why);

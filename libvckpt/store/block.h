@@ -60,6 +60,21 @@ const char *vckpt_block_header(const uint8_t header[VCKPT_BLOCK_HEADER], uint32_
 const char *vckpt_block_decode(struct vckpt_codec_work *w, const uint8_t *block, size_t len,
 			       const struct vckpt_block_ref *want, void *raw);
 
+/* All but what is inside: header, *want (if not NULL), digest.  Needs no key; fills *number and
+ * what vckpt_block_header() fills of *is.  NULL if all is well, else what is wrong. */
+const char *vckpt_block_check(const uint8_t *block, size_t len, const struct vckpt_block_ref *want,
+			      uint32_t *number, struct vckpt_block_ref *is);
+
+/* As decode(), also of an encrypted block (with `key`, NULL if the pack is not), which is opened in
+ * its place. */
+const char *vckpt_block_unpack(struct vckpt_codec_work *w, uint8_t *block, size_t len,
+			       const struct vckpt_block_ref *want, const struct vckpt_data_key *key,
+			       void *raw);
+
+/* The stored bytes of a block that a prune has taken out: all zero, which no block is that was
+ * written.  Its header stays (store/repack.h). */
+bool vckpt_block_dropped(const uint8_t *bytes, size_t len);
+
 /* Reads block *ref through `fd`, checks, opens (with `key`, NULL if the pack is not encrypted) and
  * expands it.  `room`: VCKPT_BLOCK_HEADER + VCKPT_BLOCK_STORED bytes of scratch.  May block.
  * Thread-safe (pread). */

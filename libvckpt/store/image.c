@@ -451,8 +451,20 @@ static int verify_block(struct vckpt_image *img, struct vckpt_block_ref *ref,
 	if (was && vckpt_digest_equal(&was->digest, &ref->digest) && was->stored == ref->stored)
 		return 0;
 	img->cached[0] = 0;
-	return vckpt_block_read(&img->work, f->fd, f->path, ref, f->key, img->room, img->cache[0],
-				err);
+	if (vckpt_pread_full(f->fd, img->room + VCKPT_BLOCK_HEADER, ref->stored,
+			     ref->offset + VCKPT_BLOCK_HEADER, f->path, err) < 0)
+		return -1;
+	/* No page of this image lies in it, and none of another's, or a prune would have left it.
+	 */
+	if (!was && vckpt_block_dropped(img->room + VCKPT_BLOCK_HEADER, ref->stored))
+		return 0;
+	why = vckpt_block_unpack(&img->work, img->room, VCKPT_BLOCK_HEADER + (size_t)ref->stored,
+				 ref, f->key, img->cache[0]);
+	if (why)
+		return vckpt_fail(err, VCKPT_EDAMAGED,
+				  "%s is damaged: block at byte %" PRIu64 ": %s", f->path,
+				  ref->offset, why);
+	return 0;
 }
 
 /* Everything in our own pack, also blocks all of whose pages were given again later. */

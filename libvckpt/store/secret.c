@@ -80,8 +80,9 @@ int vckpt_page_secret_check(const struct vckpt_store *store, const char *cluster
 	return -1;
 }
 
-int vckpt_page_key_get(const struct vckpt_store *store, const char *cluster,
-		       struct vckpt_page_key *key, struct vckpt_error *err)
+/* `made`: it may be made if there is none. */
+static int get_key(const struct vckpt_store *store, const char *cluster, bool made,
+		   struct vckpt_page_key *key, struct vckpt_error *err)
 {
 	vckpt_auto(wipe_key) struct vckpt_key secret = {0}, by = {0};
 	struct vckpt_error why = VCKPT_ERROR_NONE;
@@ -95,7 +96,7 @@ int vckpt_page_key_get(const struct vckpt_store *store, const char *cluster,
 	if (use.id[0] && vckpt_key_find(use.id, use.file, &by, err) < 0)
 		return -1;
 	if (read_secret(path, &secret, &why) < 0) {
-		if (why.code != VCKPT_ENOTFOUND) {
+		if (why.code != VCKPT_ENOTFOUND || !made) {
 			if (err)
 				*err = why;
 			return -1;
@@ -105,4 +106,16 @@ int vckpt_page_key_get(const struct vckpt_store *store, const char *cluster,
 			return -1;
 	}
 	return vckpt_page_key_make(&secret, use.id[0] ? &by : NULL, key, err);
+}
+
+int vckpt_page_key_get(const struct vckpt_store *store, const char *cluster,
+		       struct vckpt_page_key *key, struct vckpt_error *err)
+{
+	return get_key(store, cluster, true, key, err);
+}
+
+int vckpt_page_key_look(const struct vckpt_store *store, const char *cluster,
+			struct vckpt_page_key *key, struct vckpt_error *err)
+{
+	return get_key(store, cluster, false, key, err);
 }

@@ -16,6 +16,10 @@
 int vckpt_page_key_get(const struct vckpt_store *store, const char *cluster,
 		       struct vckpt_page_key *key, struct vckpt_error *err);
 
+/* The same; VCKPT_ENOTFOUND if there is none: nothing is made. */
+int vckpt_page_key_look(const struct vckpt_store *store, const char *cluster,
+			struct vckpt_page_key *key, struct vckpt_error *err);
+
 /* It is whole, or not there. */
 int vckpt_page_secret_check(const struct vckpt_store *store, const char *cluster,
 			    struct vckpt_error *err);

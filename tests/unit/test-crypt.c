@@ -338,23 +338,13 @@ static void test_block(void)
 /* A store as it was written when encryption came: what is in tests/data is read for ever. */
 static void test_recorded(void)
 {
-	const char *data = getenv("VCKPT_TEST_DATA");
-	char dir[] = "test-sealed.XXXXXX", command[PATH_MAX], credentials[64];
 	struct vckpt_image *img;
 	uint8_t want[VCKPT_PAGE], got[VCKPT_PAGE];
-	struct fix f = {0};
+	char credentials[80];
+	struct fix f;
 
-	CU_ASSERT_PTR_NOT_NULL_FATAL(data);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
-	snprintf(command, sizeof(command),
-		 "cp -r '%s/sealed/.' %s && chmod -R go= %s && mkdir -p '%s/store/clusters/heat "
-		 "run/lease'",
-		 data, dir, dir, dir);
-	CU_ASSERT_EQUAL_FATAL(system(command), 0);
-	snprintf(command, sizeof(command), "%s/store", dir);
-	snprintf(credentials, sizeof(credentials), "%s/keys", dir);
-	f.store = vckpt_store_open(command, &f.err);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(f.store);
+	begin_recorded(&f, "sealed", "store");
+	snprintf(credentials, sizeof(credentials), "%s/keys", f.dir);
 	unsetenv("CREDENTIALS_DIRECTORY");
 	expect_refused(&f, 1, VCKPT_EREFUSED, "is not on this host");
 	setenv("CREDENTIALS_DIRECTORY", credentials, 1);
@@ -368,8 +358,7 @@ static void test_recorded(void)
 	}
 	vckpt_image_close(img);
 	unsetenv("CREDENTIALS_DIRECTORY");
-	vckpt_store_close(f.store);
-	unit_remove_folder(dir);
+	end(&f);
 }
 
 static const struct unit_test tests[] = {

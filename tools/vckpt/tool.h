@@ -44,7 +44,7 @@ struct tool_command {
 extern const struct tool_command tool_adopt, tool_checkpoint, tool_ls, tool_show, tool_restart,
 	tool_kill, tool_status, tool_hosts, tool_doctor, tool_log, tool_timeline, tool_watch,
 	tool_migrate, tool_key, tool_evacuate, tool_make_room, tool_consolidate, tool_suspend,
-	tool_resume, tool_interval;
+	tool_resume, tool_interval, tool_check;
 
 /* options.c: the common options, as a child of each command's own parser. */
 extern const struct argp tool_common_argp;
@@ -84,6 +84,13 @@ int tool_ask(struct tool *t, const char *command, const char *cluster, tool_clus
  * `err` is not NULL. */
 int tool_use_key(struct tool *t, const char *cluster, const char *file, bool plain_disks,
 		 size_t *changed, struct vckpt_error *err);
+
+/* cmd_check.c: vckpt_store_examine() with progress; `epochs`: an array of numbers, empty: all. */
+struct vckpt_store;
+int tool_examine(struct tool *t, const struct vckpt_store *store, const char *cluster,
+		 const json_t *epochs, bool read_data, json_t **report, struct vckpt_error *err);
+/* Those of its report, as people read them. */
+void tool_print_findings(const json_t *findings);
 
 /* print.c */
 /* Says what failed and returns the exit code.  `record` (may be NULL): how far it came; with --json
