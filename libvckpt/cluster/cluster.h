@@ -69,7 +69,9 @@ void vckpt_cancel_now(int fd);
  * adopt: the guests of a cluster are made fit and written down.
  * The store is made if there is none.  Each domain is surveyed and adopted by its host, then the
  * definition is stored (replacing an older one only if `replace`, or if the guests and their
- * domains are the same).  VCKPT_EBUSY: somebody works on the cluster, says who.
+ * domains are the same).  Guests that were restored in another cluster or from another store take
+ * their count of lives along: the cluster's incarnation is no less.  VCKPT_EBUSY: somebody works on
+ * the cluster, says who.
  */
 struct vckpt_adopt_guest {
 	const char *guest;  /* name in the cluster; NULL or "": as the domain */

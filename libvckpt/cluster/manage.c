@@ -140,7 +140,19 @@ static int check_older(const struct vckpt_cluster_ctx *ctx, const struct vckpt_d
 		ctx->cluster);
 }
 
-static int survey(struct vckpt_cluster_session *s, json_t *report, struct vckpt_error *err)
+/* How often a guest says that it was restored, in whatever cluster: its agent takes no orders of an
+ * earlier life. */
+static uint64_t lived(const json_t *detail)
+{
+	json_int_t n = json_integer_value(
+		json_object_get(json_object_get(detail, "agent"), "incarnation"));
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+/* *lives: the most that a guest says of itself. */
+static int survey(struct vckpt_cluster_session *s, json_t *report, uint64_t *lives,
+		  struct vckpt_error *err)
 {
 	struct vckpt_ask_machine q = {0};
 	int rc = vckpt_session_ask(s, false, VCKPT_OP_SURVEY, patience(), &q, err);
@@ -153,6 +165,8 @@ static int survey(struct vckpt_cluster_session *s, json_t *report, struct vckpt_
 		json_t *problems = json_object_get(q.answers[i].detail, "problems");
 
 		rc = vckpt_definition_survey(g, q.answers[i].detail, err);
+		if (lived(q.answers[i].detail) > *lives)
+			*lives = lived(q.answers[i].detail);
 		json_object_set_new(o, "uuid", json_string(g->uuid));
 		json_object_set_new(o, "memory", json_integer((json_int_t)g->memory));
 		if (problems)
@@ -189,12 +203,27 @@ static void note_adoption(struct vckpt_coordinator *c, const json_t *guests, uin
 	json_decref(r);
 }
 
+/* Guests that were restored in another cluster, or from another store, go on counting. */
+static int outlive(struct vckpt_coordinator *c, uint64_t lives, struct vckpt_error *err)
+{
+	struct vckpt_incarnation inc;
+
+	if (vckpt_store_read_incarnation(c->store, c->cluster, &inc, err) < 0)
+		return -1;
+	if (inc.number >= lives)
+		return 0;
+	inc.number = lives;
+	if (!c->lease && vckpt_coordinator_lease(c, "adopt", err) < 0)
+		return -1;
+	return vckpt_store_set_incarnation(c->lease, &inc, err);
+}
+
 int vckpt_cluster_adopt(const struct vckpt_cluster_ctx *ctx, const struct vckpt_adopt_guest *guests,
 			size_t n, bool replace, json_t **report, struct vckpt_error *err)
 {
 	vckpt_auto(vckpt_session_end) struct vckpt_cluster_session s = {0};
 	vckpt_autofree char *text = NULL;
-	uint64_t began = vckpt_wallclock();
+	uint64_t began = vckpt_wallclock(), lives = 0;
 	json_t *list;
 	bool exists;
 	int rc;
@@ -208,13 +237,15 @@ int vckpt_cluster_adopt(const struct vckpt_cluster_ctx *ctx, const struct vckpt_
 		return -1;
 	list = json_array();
 	/* The definition is checked before any domain is changed, and stored after all were. */
-	rc = survey(&s, list, err);
+	rc = survey(&s, list, &lives, err);
 	if (rc == 0)
 		rc = vckpt_definition_encode(&s.def, &text, err);
 	if (rc == 0)
 		rc = adopt_all(&s, list, err);
 	if (rc == 0)
 		rc = vckpt_store_write_definition(s.c.store, s.c.cluster, text, strlen(text), err);
+	if (rc == 0)
+		rc = outlive(&s.c, lives, err);
 	if (rc == 0)
 		note_adoption(&s.c, list, began);
 	if (rc == 0 && report)

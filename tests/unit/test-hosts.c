@@ -134,6 +134,31 @@ static void test_restart_on(void)
 	lab_close(&l);
 }
 
+/* Its guests take no orders of an earlier life, whoever gives them. */
+static void test_adopt_elsewhere(void)
+{
+	struct vckpt_checkpoint_result r;
+	struct lab l;
+
+	lab_open(&l, 0);
+	CU_ASSERT_EQUAL(restart(&l, "", "", true, NULL), 0);
+	CU_ASSERT_EQUAL(restart(&l, "", "", true, NULL), 0);
+	l.ctx.cluster = "other";
+	CU_ASSERT_EQUAL(vckpt_cluster_adopt(&l.ctx, lab_guests, JOB, false, NULL, &l.err), 0);
+	CU_ASSERT_EQUAL(vckpt_cluster_checkpoint(&l.ctx, NULL, &r, &l.err), 0);
+	CU_ASSERT_EQUAL(r.incarnation, 2);
+	vckpt_checkpoint_result_clear(&r);
+	/* The others live on, and it is adopted again. */
+	l.ctx.cluster = "heat";
+	CU_ASSERT_EQUAL(restart(&l, "", "", true, NULL), 0);
+	l.ctx.cluster = "other";
+	CU_ASSERT_EQUAL(vckpt_cluster_adopt(&l.ctx, lab_guests, JOB, false, NULL, &l.err), 0);
+	CU_ASSERT_EQUAL(vckpt_cluster_checkpoint(&l.ctx, NULL, &r, &l.err), 0);
+	CU_ASSERT_EQUAL(r.incarnation, 3);
+	vckpt_checkpoint_result_clear(&r);
+	lab_close(&l);
+}
+
 /* A host that does not answer may run what it had. */
 static void test_restart_lost(void)
 {
@@ -631,6 +656,7 @@ static void test_4096_guests(void)
 static const struct unit_test tests[] = {
 	{"places: who goes where", test_places},
 	{"restart: on other hosts", test_restart_on},
+	{"adopt: guests with lives behind them", test_adopt_elsewhere},
 	{"restart: hosts that are off", test_restart_lost},
 	{"restart: hosts that do not fit", test_restart_misfit},
 	{"restart: where they are they do not fit any more", test_restart_here_misfit},

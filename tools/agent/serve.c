@@ -61,8 +61,8 @@ static void serve_prepare(struct vckpt_session *s, const struct vckpt_agent_ask 
 	if (m->incarnation < known) {
 		r.code = VCKPT_EREFUSED;
 		snprintf(r.text, sizeof(r.text),
-			 "epoch of incarnation %u: this guest is of "
-			 "incarnation %u",
+			 "epoch of incarnation %u: this guest is of incarnation %u; if that was in "
+			 "another cluster or store, adopt it into this one again (vckpt adopt)",
 			 m->incarnation, known);
 	} else if (a->restoring || vckpt_rewind_runs(a)) {
 		r.code = VCKPT_ENOTNOW;

@@ -51,8 +51,8 @@ static json_t *usual_detail(const struct null_host *h, const struct vckpt_null_g
 	switch (req->op) {
 	case VCKPT_OP_SURVEY:
 	case VCKPT_OP_STATUS:
-		return json_pack("{s:s,s:s,s:s,s:b,s:s,s:I,s:[{s:s++,s:s,s:s}]}", "name", g->domain,
-				 "state",
+		return json_pack("{s:s,s:s,s:s,s:b,s:s,s:I,s:[{s:s++,s:s,s:s}],s:{s:I}}", "name",
+				 g->domain, "state",
 				 !g->there    ? "off"
 				 : g->leaving ? "busy"
 				 : g->rebuilt ? "paused"
@@ -61,7 +61,8 @@ static json_t *usual_detail(const struct null_host *h, const struct vckpt_null_g
 				 "uuid", "4a7f0d0e-6a0f-4c5e-9d3f-0123456789ab", "memory_kib",
 				 (json_int_t)256 << 10, "nics", "mac", "52:54:00:00:00:0",
 				 strlen(g->name) ? &g->name[strlen(g->name) - 1] : "0", "", "type",
-				 "bridge", "source", "br0");
+				 "bridge", "source", "br0", "agent", "incarnation",
+				 (json_int_t)g->incarnation);
 	case VCKPT_OP_FIT:
 		return host_detail();
 	case VCKPT_OP_ADOPT:

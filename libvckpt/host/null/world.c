@@ -252,6 +252,7 @@ static void do_epoch(struct null_host *h, struct vckpt_null_guest *g,
 	switch (req->op) {
 	case VCKPT_OP_PREPARE:
 		need(w, req, g->there && !g->paused && !g->held && !g->capturing, "not at rest");
+		need(w, req, req->incarnation >= g->incarnation, "it lives on since");
 		g->prepared = true;
 		g->epoch = req->epoch;
 		g->in = req->incarnation;
