@@ -253,3 +253,9 @@ static const struct vckpt_field rewound_fields[] = {
 	VCKPT_F_STR(struct vckpt_agent_rewound, text, 1),
 };
 const struct vckpt_type vckpt_agent_rewound_type = VCKPT_TYPE(vckpt_agent_rewound, rewound_fields);
+
+static const struct vckpt_field anew_fields[] = {
+	VCKPT_F_UINT(struct vckpt_agent_anew, seq, 1),
+	VCKPT_F_UINT(struct vckpt_agent_anew, generation, 1),
+};
+const struct vckpt_type vckpt_agent_anew_type = VCKPT_TYPE(vckpt_agent_anew, anew_fields);

@@ -34,8 +34,10 @@ enum vckpt_agent_msg {
 	VCKPT_AGENT_NEWS = 21,     /* agent: vckpt_agent_news, as soon as there is some */
 	VCKPT_AGENT_HOOK = 22,     /* since 2, host: vckpt_agent_hook */
 	VCKPT_AGENT_HOOKED = 23,   /* agent: vckpt_agent_hooked, when they are done */
-	VCKPT_AGENT_REWIND = 24, /* since 2, host: vckpt_agent_rewind, before RESTORED and again */
-	VCKPT_AGENT_REWOUND = 25 /* agent: vckpt_agent_rewound, when it is done */
+	VCKPT_AGENT_REWIND = 24,  /* since 2, host: vckpt_agent_rewind, before RESTORED and again */
+	VCKPT_AGENT_REWOUND = 25, /* agent: vckpt_agent_rewound, when it is done */
+	VCKPT_AGENT_ANEW = 26 /* agent, unasked, nonce 0: vckpt_agent_anew, the first it says on a
+				 port that it has opened */
 };
 
 struct vckpt_agent_hello {
@@ -292,6 +294,14 @@ struct vckpt_agent_rewound {
 	char text[480];
 };
 
+/* Whatever session there was, whoever says this is not in it: nothing asked there will be answered.
+ * A host that has not had its WELCOME yet need not care, since that comes behind this. */
+struct vckpt_agent_anew {
+	uint32_t seq;        /* 0 */
+	uint32_t generation; /* as in WELCOME */
+};
+
+extern const struct vckpt_type vckpt_agent_anew_type;
 extern const struct vckpt_type vckpt_agent_rewind_type, vckpt_agent_rewound_type;
 extern const struct vckpt_type vckpt_agent_hook_type, vckpt_agent_hooked_type;
 extern const struct vckpt_type vckpt_agent_listen_type, vckpt_agent_news_type,

@@ -410,12 +410,70 @@ static void test_requests(void)
 	vckpt_wishes_clear(&w);
 }
 
+/* What the successor of an agent that was killed says, and nothing else. */
+static void successor(struct hostile *h, uint32_t seq, uint64_t nonce)
+{
+	struct vckpt_agent_anew m = {.generation = 2};
+
+	(void)seq;
+	(void)nonce;
+	put(h->fd, VCKPT_AGENT_ANEW, VCKPT_AGENT_LOWEST, 0, &vckpt_agent_anew_type, &m);
+}
+
+/* In another session's name: that one's business. */
+static void stranger(struct hostile *h, uint32_t seq, uint64_t nonce)
+{
+	struct vckpt_agent_anew m = {.generation = 2};
+	struct vckpt_agent_reply r = {.seq = seq};
+
+	put(h->fd, VCKPT_AGENT_ANEW, VCKPT_AGENT_LOWEST, nonce + 1, &vckpt_agent_anew_type, &m);
+	put(h->fd, VCKPT_AGENT_READY, VCKPT_AGENT_LOWEST, nonce, &vckpt_agent_reply_type, &r);
+}
+
+/* Nobody waits for the answer of an agent that is no more, to the deadline. */
+static void test_successor(void)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct vckpt_agent_reply r;
+
+	CU_ASSERT_EQUAL(ask(successor, VCKPT_AGENT_PREPARE, VCKPT_AGENT_READY,
+			    &vckpt_agent_reply_type, &r, &err),
+			-1);
+	CU_ASSERT_EQUAL(err.code, VCKPT_EPEER);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "guest n1: its agent ended"));
+	CU_ASSERT_EQUAL(ask(stranger, VCKPT_AGENT_PREPARE, VCKPT_AGENT_READY,
+			    &vckpt_agent_reply_type, &r, &err),
+			0);
+}
+
+/* The agent says it as soon as it has its port; WELCOME, which comes behind it, opens a session. */
+static void test_successor_before_welcome(void)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct hostile h = {.answer = stranger};
+	struct vckpt_agent a;
+	int sv[2];
+
+	CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	h.fd = sv[1];
+	successor(&h, 0, 0);
+	pthread_create(&h.thread, NULL, hostile_main, &h);
+	vckpt_agent_init(&a, "heat", "n1");
+	a.fd = sv[0];
+	CU_ASSERT_EQUAL(vckpt_agent_connect(&a, NULL, vckpt_now() + 60 * VCKPT_S, -1, &err), 0);
+	vckpt_agent_close(&a);
+	pthread_join(h.thread, NULL);
+	close(sv[1]);
+}
+
 static const struct unit_test tests[] = {
 	{"texts for terminals", test_texts},
 	{"counts that lie, and as many as fit", test_counts},
 	{"answers to other questions", test_other_answers},
 	{"frames one in the other", test_nested},
 	{"a frame behind rubbish", test_frame_behind_rubbish},
+	{"an agent's successor", test_successor},
+	{"a successor that is greeted", test_successor_before_welcome},
 	{"a bucket of tokens", test_bucket},
 	{"a flood of reports", test_reports},
 	{"a flood of requests", test_requests},

@@ -18,6 +18,7 @@ static const struct vckpt_type *const types[] = {
 	&vckpt_agent_loud_type,     &vckpt_finding_type,         &vckpt_agent_process_type,
 	&vckpt_agent_hook_type,     &vckpt_agent_hooked_type,    &vckpt_agent_file_type,
 	&vckpt_agent_rewind_type,   &vckpt_agent_rewound_type,   &vckpt_host_nic_type,
+	&vckpt_agent_anew_type,
 };
 
 #endif

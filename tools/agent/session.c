@@ -132,6 +132,39 @@ static int open_path(struct vckpt_session *s, const char *path, struct vckpt_err
 	return 0;
 }
 
+static void flush(struct vckpt_session *s)
+{
+	while (s->out.len) {
+		ssize_t n = s->is_socket ? send(s->fd, s->out.data, s->out.len, MSG_NOSIGNAL)
+					 : write(s->fd, s->out.data, s->out.len);
+
+		if (n > 0) {
+			vckpt_buf_consume(&s->out, (size_t)n);
+			continue;
+		}
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			event_add(s->writable, NULL);
+		else
+			s->out.len = 0; /* the reader will see why */
+		return;
+	}
+	event_del(s->writable);
+}
+
+/* To a host that waits for the answer of an agent that was here before.  If nobody reads it, nobody
+ * waits. */
+static void say_anew(struct vckpt_session *s)
+{
+	const struct vckpt_agent_anew m = {
+		.generation = atomic_load(&s->agent->control.page->generation)};
+
+	if (vckpt_frame_put(&s->out, VCKPT_AGENT_ANEW, VCKPT_AGENT_LOWEST, 0,
+			    &vckpt_agent_anew_type, &m, NULL) == 0)
+		flush(s);
+}
+
 /*
  * Edge-triggered on purpose: while the host's side of a virtio port is shut, the port is readable
  * for ever (end of file) and a level would spin; the driver wakes us when the host comes back.
@@ -152,6 +185,7 @@ static int port_open(struct vckpt_session *s, struct vckpt_error *err)
 		return vckpt_fail(err, VCKPT_ESYSTEM, "cannot watch the port");
 	forget(s);
 	vckpt_session_say(s, VCKPT_INFO, "session", "port %s is open", s->path ? s->path : path);
+	say_anew(s);
 	return 0;
 }
 
@@ -185,27 +219,6 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 		vckpt_log(&s->agent->log, VCKPT_DEBUG, "session", "%s", err.text);
 		port_drop(s);
 	}
-}
-
-static void flush(struct vckpt_session *s)
-{
-	while (s->out.len) {
-		ssize_t n = s->is_socket ? send(s->fd, s->out.data, s->out.len, MSG_NOSIGNAL)
-					 : write(s->fd, s->out.data, s->out.len);
-
-		if (n > 0) {
-			vckpt_buf_consume(&s->out, (size_t)n);
-			continue;
-		}
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			event_add(s->writable, NULL);
-		else
-			s->out.len = 0; /* the reader will see why */
-		return;
-	}
-	event_del(s->writable);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)

@@ -43,6 +43,16 @@ static int gone(struct vckpt_agent *a, struct vckpt_error *err)
 			  a->guest);
 }
 
+/* An agent that dies does not hang up its port; its successor says so. */
+static int anew(struct vckpt_agent *a, struct vckpt_error *err)
+{
+	vckpt_agent_close(a);
+	return vckpt_fail(err, VCKPT_EPEER,
+			  "guest %s: its agent ended and another one was started, which knows "
+			  "nothing of what was asked; the guest's log says why it ended",
+			  a->guest);
+}
+
 /* Waits for `events`; 1, or 0 when the deadline passed, or -1 when cancelled. */
 static int wait_for(struct vckpt_agent *a, short events, uint64_t deadline, int cancel,
 		    struct vckpt_error *err)
@@ -169,6 +179,8 @@ static int get(struct vckpt_agent *a, enum vckpt_agent_msg type, const struct vc
 		while (vckpt_frame_next(&a->reader, &f, NULL) > 0) {
 			/* Another nonce: said to an earlier life. An older seq: an answer that we
 			 * no longer wait for. */
+			if (f.type == VCKPT_AGENT_ANEW && !f.nonce && a->welcomed)
+				return anew(a, err);
 			if (f.nonce != a->nonce || f.type != type)
 				continue;
 			if (vckpt_decode(rtype, reply, version, f.payload, f.len, err) < 0)
@@ -307,7 +319,8 @@ int vckpt_agent_call(struct vckpt_agent *a, enum vckpt_agent_msg type,
 	int r;
 
 	if (a->fd < 0 || !a->welcomed)
-		return vckpt_fail(err, VCKPT_EPEER, "guest %s: not connected to its agent",
+		return vckpt_fail(err, VCKPT_EPEER,
+				  "guest %s: the session with its agent has ended; ask once more",
 				  a->guest);
 	*(uint32_t *)ask = ++a->seq;
 	if (put(a, type, a->welcome.version, ask_type, ask, deadline, cancel, err) < 0)
