@@ -90,6 +90,21 @@ static int greet_agent(struct vckpt_guest *g, const struct vckpt_host_request *r
 	return 0;
 }
 
+/* An agent that was killed since it was greeted has a successor, which is as good. */
+static int ask_findings(struct vckpt_guest *g, struct vckpt_agent_ask *ask, uint64_t deadline,
+			struct vckpt_agent_findings *f)
+{
+	struct vckpt_error e = {.code = VCKPT_EPEER};
+
+	for (int i = 0; i < 2 && e.code == VCKPT_EPEER; i++)
+		if (vckpt_agent_connect(&g->agent, g->dom, deadline, g->cancel, &e) == 0 &&
+		    vckpt_agent_call(&g->agent, VCKPT_AGENT_INQUIRE, &vckpt_agent_ask_type, ask,
+				     VCKPT_AGENT_FINDINGS, &vckpt_agent_findings_type, f, deadline,
+				     g->cancel, &e) == 0)
+			return 0;
+	return -1;
+}
+
 /* The guest's counters, and what the cut will not contain: for the record, so not worth a failure.
  */
 static void inquire(struct vckpt_guest *g, const struct vckpt_host_request *req,
@@ -102,9 +117,7 @@ static void inquire(struct vckpt_guest *g, const struct vckpt_host_request *req,
 
 	json_object_set_new(out->detail, "findings", findings);
 	vckpt_guest_outside(g, findings);
-	if (g->gateless || vckpt_agent_call(&g->agent, VCKPT_AGENT_INQUIRE, &vckpt_agent_ask_type,
-					    &ask, VCKPT_AGENT_FINDINGS, &vckpt_agent_findings_type,
-					    &f, out->deadline, g->cancel, NULL) < 0)
+	if (g->gateless || ask_findings(g, &ask, out->deadline, &f) < 0)
 		return;
 	json_object_set_new(out->detail, "tcp", vckpt_detail_tcp(&f.tcp));
 	said = vckpt_detail_findings(&f.findings);
