@@ -14,6 +14,7 @@
 #include "store/lease.h"
 #include "store/seal.h"
 #include "store/secret.h"
+#include "store/used.h"
 
 #define CURE_ENTRY                                                                                 \
 	"put the file back from a copy, or restart another epoch; `vckpt repair` takes this one "  \
@@ -261,32 +262,13 @@ struct vckpt_check_pack *vckpt_check_pack_of(struct vckpt_check *c, const char *
 	return NULL;
 }
 
-static int name_order(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static int list_packs(struct vckpt_check *c, struct vckpt_error *err)
 {
 	vckpt_autofree const char **names = NULL;
-	size_t most = 0, n = 0;
+	size_t n;
 
-	for (size_t i = 0; i < c->n_epochs; i++)
-		for (size_t k = 0; k < c->epochs[i].n_guests; k++)
-			most += c->epochs[i].guests[k].n_needs;
-	names = calloc(most + 1, sizeof(*names));
-	if (!names)
-		return vckpt_fail_errno(err, "no memory to check cluster %s", c->cluster);
-	for (size_t i = 0; i < c->n_epochs; i++)
-		for (size_t k = 0; k < c->epochs[i].n_guests; k++)
-			for (size_t m = 0; m < c->epochs[i].guests[k].n_needs; m++)
-				names[n++] = c->epochs[i].guests[k].needs[m];
-	qsort(names, n, sizeof(*names), name_order);
-	most = n;
-	n = 0;
-	for (size_t i = 0; i < most; i++)
-		if (n == 0 || strcmp(names[n - 1], names[i]) != 0)
-			names[n++] = names[i];
+	if (vckpt_needed_packs(c->epochs, c->n_epochs, &names, &n, err) < 0)
+		return -1;
 	c->packs = calloc(n + 1, sizeof(*c->packs));
 	if (!c->packs)
 		return vckpt_fail_errno(err, "no memory to check cluster %s", c->cluster);

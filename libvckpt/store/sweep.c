@@ -16,6 +16,7 @@
 #include "store/catalogue.h"
 #include "store/layout.h"
 #include "store/lease.h"
+#include "store/sweep.h"
 
 /* Names of the files to keep, "000001/n1.map", sorted before use. */
 struct keep {
@@ -93,8 +94,16 @@ static int keep_epoch(struct keep *k, const struct vckpt_epoch *e)
 	return 0;
 }
 
-static int gather(const struct vckpt_store *store, const char *cluster, struct keep *k,
-		  struct vckpt_error *err)
+static bool is_left_out(const struct vckpt_sweep *s, uint64_t epoch)
+{
+	for (size_t i = 0; i < s->n_without; i++)
+		if (s->without[i] == epoch)
+			return true;
+	return false;
+}
+
+static int gather(const struct vckpt_store *store, const char *cluster, const struct vckpt_sweep *s,
+		  struct keep *k, struct vckpt_error *err)
 {
 	vckpt_autofree uint64_t *all = NULL;
 	size_t n;
@@ -104,9 +113,11 @@ static int gather(const struct vckpt_store *store, const char *cluster, struct k
 	for (size_t i = 0; i < n; i++) {
 		vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
 
+		if (is_left_out(s, all[i]))
+			continue;
 		if (vckpt_catalogue_get(store, cluster, all[i], &e, err) < 0)
-			return vckpt_error_prefix(err, "nothing is swept while an entry cannot be "
-						       "read (remove that epoch first)");
+			return vckpt_error_prefix(err, "nothing is removed while an entry cannot "
+						       "be read (`vckpt repair`)");
 		if (keep_epoch(k, &e) < 0)
 			return vckpt_fail_errno(err, "no memory to sweep cluster %s", cluster);
 	}
@@ -115,23 +126,28 @@ static int gather(const struct vckpt_store *store, const char *cluster, struct k
 	return 0;
 }
 
-static int drop(const char *path, struct vckpt_swept *out, struct vckpt_error *err)
+static int drop(const char *path, const struct vckpt_sweep *s, struct vckpt_swept *out,
+		struct vckpt_error *err)
 {
 	struct stat st;
 
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : vckpt_fail_errno(err, "cannot look at %s", path);
-	if (vckpt_fault_point("store.sweep.drop", NULL, err) < 0)
+	if (s->step && s->step(s->arg, err) < 0)
 		return -1;
-	if (unlink(path) < 0)
-		return vckpt_fail_errno(err, "cannot remove %s", path);
+	if (!s->dry) {
+		if (vckpt_fault_point("store.sweep.drop", NULL, err) < 0)
+			return -1;
+		if (unlink(path) < 0)
+			return vckpt_fail_errno(err, "cannot remove %s", path);
+	}
 	out->files++;
-	out->bytes += (uint64_t)st.st_size;
+	out->bytes += (uint64_t)st.st_blocks * 512;
 	return 0;
 }
 
-static int sweep_folder(const char *data, uint64_t epoch, bool last, const struct keep *k,
-			struct vckpt_swept *out, struct vckpt_error *err)
+static int sweep_folder(const char *data, uint64_t epoch, bool last, const struct vckpt_sweep *s,
+			const struct keep *k, struct vckpt_swept *out, struct vckpt_error *err)
 {
 	char dir[PATH_MAX], path[PATH_MAX], name[NAME_MAX + 32];
 	size_t n, left = 0;
@@ -147,10 +163,10 @@ static int sweep_folder(const char *data, uint64_t epoch, bool last, const struc
 		if (keep_has(k, name))
 			left++;
 		else if (snprintf(path, sizeof(path), "%s/%s", data, name) < (int)sizeof(path))
-			rc = drop(path, out, err);
+			rc = drop(path, s, out, err);
 	}
 	vckpt_store_free_names(names, n);
-	if (rc < 0 || left || last)
+	if (rc < 0 || left || last || s->dry)
 		return rc;
 	/* Not empty any more: a writer that does not know yet; the next sweep gets it. */
 	if (rmdir(dir) < 0 && errno != ENOTEMPTY && errno != EEXIST && errno != ENOENT)
@@ -159,7 +175,8 @@ static int sweep_folder(const char *data, uint64_t epoch, bool last, const struc
 }
 
 /* Entries written aside by a coordinator that was killed before the rename. */
-static int sweep_asides(const char *dir, struct vckpt_swept *out, struct vckpt_error *err)
+static int sweep_asides(const char *dir, const struct vckpt_sweep *s, struct vckpt_swept *out,
+			struct vckpt_error *err)
 {
 	char path[PATH_MAX];
 	char **names;
@@ -171,33 +188,43 @@ static int sweep_asides(const char *dir, struct vckpt_swept *out, struct vckpt_e
 	for (size_t i = 0; i < n && rc == 0; i++)
 		if (strstr(names[i], ".json.new-") &&
 		    snprintf(path, sizeof(path), "%s/%s", dir, names[i]) < (int)sizeof(path))
-			rc = drop(path, out, err);
+			rc = drop(path, s, out, err);
 	vckpt_store_free_names(names, n);
 	return rc;
 }
 
-int vckpt_store_sweep(struct vckpt_lease *lease, struct vckpt_swept *out, struct vckpt_error *err)
+int vckpt_sweep_run(const struct vckpt_store *store, const char *cluster,
+		    const struct vckpt_sweep *s, struct vckpt_swept *out, struct vckpt_error *err)
 {
-	const struct vckpt_store *store = vckpt_lease_store(lease);
-	const char *cluster = vckpt_lease_cluster(lease);
 	vckpt_auto(keep_clear) struct keep keep = {0};
 	vckpt_autofree uint64_t *all = NULL;
 	char data[PATH_MAX], epochs[PATH_MAX], top[PATH_MAX];
-	struct vckpt_swept swept = {0};
 	size_t n;
 
-	if (vckpt_lease_check(lease, err) < 0 || gather(store, cluster, &keep, err) < 0 ||
+	if (gather(store, cluster, s, &keep, err) < 0 ||
 	    vckpt_cluster_path(store, cluster, "data", data, err) < 0 ||
 	    vckpt_cluster_path(store, cluster, "epochs", epochs, err) < 0 ||
 	    vckpt_cluster_path(store, cluster, "", top, err) < 0 ||
 	    vckpt_list_numbers(data, "", &all, &n, err) < 0 ||
-	    sweep_asides(epochs, &swept, err) < 0 || sweep_asides(top, &swept, err) < 0)
+	    sweep_asides(epochs, s, out, err) < 0 || sweep_asides(top, s, out, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
-		if (all[i] != vckpt_lease_epoch(lease) &&
-		    sweep_folder(data, all[i], i + 1 == n, &keep, &swept, err) < 0)
+		if (all[i] != s->spare &&
+		    sweep_folder(data, all[i], i + 1 == n, s, &keep, out, err) < 0)
 			return -1;
+	return s->dry ? 0 : vckpt_sync_dir(data, err);
+}
+
+int vckpt_store_sweep(struct vckpt_lease *lease, struct vckpt_swept *out, struct vckpt_error *err)
+{
+	const struct vckpt_sweep s = {.spare = vckpt_lease_epoch(lease)};
+	struct vckpt_swept swept = {0};
+
+	if (vckpt_lease_check(lease, err) < 0 ||
+	    vckpt_sweep_run(vckpt_lease_store(lease), vckpt_lease_cluster(lease), &s, &swept, err) <
+		    0)
+		return -1;
 	if (out)
 		*out = swept;
-	return vckpt_sync_dir(data, err);
+	return 0;
 }

@@ -30,14 +30,17 @@ static inline void noise(uint64_t seed, uint64_t page, uint8_t out[VCKPT_PAGE])
 	}
 }
 
-/* What a guest holds: pages of `base`, but for each `step`th, which is of `seed`. */
+/* What a guest holds: pages of `base`, but for each `step`th, and those below `until`, which are of
+ * `seed`. */
 struct content {
-	uint64_t base, seed, step;
+	uint64_t base, seed, step, until;
 };
 
 static inline void page_of(const struct content *c, uint64_t page, uint8_t out[VCKPT_PAGE])
 {
-	noise(c->step && page % c->step == 0 ? c->seed : c->base, page, out);
+	bool new = (c->step && page % c->step == 0) || page < c->until;
+
+	noise(new ? c->seed : c->base, page, out);
 }
 
 static inline struct vckpt_store_capture *open_capture(struct fix *f, uint64_t epoch,

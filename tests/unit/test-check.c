@@ -8,7 +8,8 @@
 #include "store/check.h"
 #include "store/layer.h"
 
-static const struct content first[] = {{1, 0, 0}, {1, 2, 4}}, second[] = {{1, 3, 10}, {1, 4, 10}};
+static const struct content first[] = {{1, 0, 0, 0}, {1, 2, 4, 0}},
+			    second[] = {{1, 3, 10, 0}, {1, 4, 10, 0}};
 
 /* Two epochs of two guests, which share most of their pages. */
 static void fill_store(struct fix *f)
@@ -326,7 +327,7 @@ static void test_gone(void)
 static void test_one_epoch(void)
 {
 	struct vckpt_check_options o = {.n_epochs = 1, .read_data = true};
-	const struct content apart = {9, 0, 0};
+	const struct content apart = {9, 0, 0, 0};
 	uint64_t epoch = 3;
 	struct vckpt_receipt r;
 	char path[PATH_MAX];

@@ -144,7 +144,7 @@ static void test_index(void)
 static void test_five_percent(void)
 {
 	for (unsigned threads = 0; threads < 4; threads++) {
-		const struct content first = {1, 0, 0}, second = {1, 2, 20};
+		const struct content first = {1, 0, 0, 0}, second = {1, 2, 20, 0};
 		struct vckpt_receipt a, b, c;
 		struct fix f;
 
@@ -174,7 +174,7 @@ static void test_five_percent(void)
 static void test_equal_guests(void)
 {
 	for (unsigned threads = 0; threads < 3; threads++) {
-		const struct content is[] = {{1, 2, 3}, {1, 4, 5}};
+		const struct content is[] = {{1, 2, 3, 0}, {1, 4, 5, 0}};
 		struct vckpt_receipt r[2];
 		uint64_t written;
 		struct fix f;
@@ -203,7 +203,7 @@ static void test_equal_guests(void)
 /* Of two that share the one is given up: the other cannot be whole, says so, and does not wait. */
 static void test_other_fails(void)
 {
-	const struct content is = {1, 0, 0};
+	const struct content is = {1, 0, 0, 0};
 	struct vckpt_store_capture *a, *b;
 	struct vckpt_receipt got;
 	struct vckpt_recall *r;
@@ -248,7 +248,7 @@ static bool exists(struct fix *f, uint64_t epoch, const char *kind)
 
 static void test_removed(void)
 {
-	const struct content is[] = {{1, 0, 0}, {1, 2, 10}, {1, 3, 10}};
+	const struct content is[] = {{1, 0, 0, 0}, {1, 2, 10, 0}, {1, 3, 10, 0}};
 	struct vckpt_receipt r;
 	struct vckpt_swept swept;
 	char path[PATH_MAX];
@@ -294,7 +294,7 @@ static void test_removed(void)
 static void test_damaged(void)
 {
 	/* 3 shares nothing with 1, 4 all with 3 */
-	const struct content is[] = {{1, 0, 0}, {1, 2, 10}, {5, 0, 0}, {5, 6, 10}};
+	const struct content is[] = {{1, 0, 0, 0}, {1, 2, 10, 0}, {5, 0, 0, 0}, {5, 6, 10, 0}};
 	char path[PATH_MAX], list[PATH_MAX];
 	struct vckpt_receipt r;
 	struct vckpt_recall *known;
@@ -349,7 +349,7 @@ static void test_damaged(void)
 static void test_restored(void)
 {
 	struct vckpt_incarnation inc = {.number = 1, .restored_from = 1};
-	const struct content is[] = {{1, 0, 0}, {2, 0, 0}};
+	const struct content is[] = {{1, 0, 0, 0}, {2, 0, 0, 0}};
 	struct vckpt_receipt r;
 	struct vckpt_recall *known;
 	struct fix f;
@@ -418,7 +418,7 @@ static void test_many_epochs(void)
 
 static void test_sealed(void)
 {
-	const struct content is[] = {{1, 0, 0}, {1, 2, 10}};
+	const struct content is[] = {{1, 0, 0, 0}, {1, 2, 10, 0}};
 	char key[PATH_MAX], second[PATH_MAX];
 	struct vckpt_receipt r[2];
 	struct fix f;

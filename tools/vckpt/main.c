@@ -9,7 +9,8 @@ static const struct tool_command *const commands[] = {
 	&tool_timeline,    &tool_restart,    &tool_migrate, &tool_evacuate, &tool_make_room,
 	&tool_consolidate, &tool_suspend,    &tool_resume,  &tool_kill,     &tool_status,
 	&tool_hosts,       &tool_doctor,     &tool_watch,   &tool_key,      &tool_interval,
-	&tool_check,
+	&tool_check,       &tool_hosts,      &tool_doctor,  &tool_watch,    &tool_key,
+	&tool_check,       &tool_prune,
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
 

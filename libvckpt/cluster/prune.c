@@ -1,0 +1,188 @@
+#include "cluster/prune.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "cluster/record.h"
+#include "cluster/suspended.h"
+#include "store/catalogue.h"
+#include "store/history.h"
+#include "store/lease.h"
+
+/* Renewed while it works (store/prune.c). */
+#define LEASE (30 * VCKPT_S)
+
+struct plan {
+	struct vckpt_keep_epoch *all;
+	uint64_t *drop;
+	size_t n, n_drop;
+};
+
+static void end_plan(struct plan *p)
+{
+	free(p->all);
+	free(p->drop);
+}
+
+static bool is_named(const struct vckpt_prune_request *q, uint64_t epoch)
+{
+	for (size_t i = 0; i < q->n_epochs; i++)
+		if (q->epochs[i] == epoch)
+			return true;
+	return false;
+}
+
+static int32_t offset_at(uint64_t time_ns)
+{
+	time_t t = (time_t)(time_ns / VCKPT_S);
+	struct tm tm;
+
+	return localtime_r(&t, &tm) ? (int32_t)tm.tm_gmtoff : 0;
+}
+
+static int read_epochs(const struct vckpt_store *store, const char *cluster, struct plan *p,
+		       struct vckpt_error *err)
+{
+	vckpt_autofree uint64_t *numbers = NULL;
+	size_t n;
+
+	if (vckpt_catalogue_list(store, cluster, &numbers, &n, err) < 0)
+		return -1;
+	p->all = calloc(n + 1, sizeof(*p->all));
+	p->drop = calloc(n + 1, sizeof(*p->drop));
+	if (!p->all || !p->drop)
+		return vckpt_fail_errno(err, "no memory to prune cluster %s", cluster);
+	for (; p->n < n; p->n++) {
+		vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
+		struct vckpt_keep_epoch *k = &p->all[p->n];
+
+		if (vckpt_catalogue_get(store, cluster, numbers[p->n], &e, err) < 0)
+			return vckpt_error_prefix(err, "nothing is pruned while an entry cannot be "
+						       "read (`vckpt repair`)");
+		k->epoch = e.epoch;
+		k->time_ns = e.time_ns;
+		k->utc_offset = offset_at(e.time_ns);
+		if (p->n + 1 == n && vckpt_suspended_at(store, &e, &k->always, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int drop_named(const char *cluster, const struct vckpt_prune_request *q, struct plan *p,
+		      struct vckpt_error *err)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		struct vckpt_keep_epoch *k = &p->all[i];
+
+		if (is_named(q, k->epoch) && k->always)
+			return vckpt_fail(err, VCKPT_EREFUSED,
+					  "cluster %s is suspended in epoch %" PRIu64
+					  ", and nothing else is left of its guests: `vckpt resume "
+					  "%s` first",
+					  cluster, k->epoch, cluster);
+		k->keep = !is_named(q, k->epoch);
+		snprintf(k->why, sizeof(k->why), "%s", k->keep ? "" : "named");
+	}
+	/* One that is not there is refused by the store. */
+	memcpy(p->drop, q->epochs, q->n_epochs * sizeof(*p->drop));
+	p->n_drop = q->n_epochs;
+	return 0;
+}
+
+static int plan(const struct vckpt_store *store, const char *cluster,
+		const struct vckpt_prune_request *q, struct plan *p, struct vckpt_error *err)
+{
+	const struct vckpt_keep_rules *k = &q->keep;
+
+	if (q->n_epochs && (k->last || k->hourly || k->daily || k->weekly))
+		return vckpt_fail(err, VCKPT_EUSAGE,
+				  "name epochs that are to go, or say which are to be kept: not "
+				  "both");
+	if (read_epochs(store, cluster, p, err) < 0)
+		return -1;
+	if (q->n_epochs > p->n)
+		return vckpt_fail(err, VCKPT_ENOTFOUND,
+				  "cluster %s has %zu epochs, and %zu are named: `vckpt ls %s` "
+				  "lists them",
+				  cluster, p->n, q->n_epochs, cluster);
+	if (q->n_epochs)
+		return drop_named(cluster, q, p, err);
+	vckpt_keep_plan(p->all, p->n, k);
+	for (size_t i = 0; i < p->n; i++)
+		if (!p->all[i].keep)
+			p->drop[p->n_drop++] = p->all[i].epoch;
+	return 0;
+}
+
+static json_t *epochs_of(const struct plan *p)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < p->n; i++)
+		json_array_append_new(list, json_pack("{s:I, s:I, s:b, s:s}", "epoch",
+						      (json_int_t)p->all[i].epoch, "time_ns",
+						      (json_int_t)p->all[i].time_ns, "keep",
+						      p->all[i].keep, "why", p->all[i].why));
+	return list;
+}
+
+/* What was done is done, whether this can be written or not. */
+static void note(struct vckpt_lease *lease, const struct vckpt_prune_request *q, uint64_t began,
+		 const json_t *report, const struct vckpt_error *failed)
+{
+	json_t *record = json_copy((json_t *)report), *deed;
+
+	json_object_del(record, "epochs");
+	json_object_set_new(record, "state", json_string(failed ? "failed" : "pruned"));
+	json_object_set_new(record, "who", json_string(q->who));
+	json_object_set_new(record, "began", json_integer((json_int_t)began));
+	if (failed)
+		vckpt_record_error(record, failed);
+	deed = json_pack("{s:s, s:o}", "action", "prune", "record", record);
+	vckpt_history_add(lease, deed, NULL);
+	json_decref(deed);
+}
+
+int vckpt_cluster_prune(const struct vckpt_store *store, const char *cluster,
+			const struct vckpt_prune_request *q, json_t **report,
+			struct vckpt_error *err)
+{
+	vckpt_auto(end_plan) struct plan p = {0};
+	struct vckpt_prune_options o = {
+		.max_unused = q->max_unused, .tick = q->tick, .arg = q->arg};
+	struct vckpt_lease *lease = NULL;
+	uint64_t began = vckpt_wallclock();
+	struct vckpt_error own;
+	char host[128] = "";
+	int rc;
+
+	*report = NULL;
+	if (!err)
+		err = &own;
+	gethostname(host, sizeof(host) - 1);
+	if (!q->dry_run) {
+		lease = vckpt_lease_acquire(store, cluster, q->who, host, "prune", LEASE, err);
+		if (!lease)
+			return -1;
+	}
+	rc = plan(store, cluster, q, &p, err);
+	o.drop = p.drop;
+	o.n_drop = p.n_drop;
+	if (rc == 0)
+		rc = vckpt_store_prune(store, cluster, lease, &o, report, err);
+	if (*report) {
+		json_object_set_new(*report, "cluster", json_string(cluster));
+		json_object_set_new(*report, "dry_run", json_boolean(q->dry_run));
+		json_object_set_new(*report, "epochs", epochs_of(&p));
+	}
+	if (lease && *report)
+		note(lease, q, began, *report, rc < 0 ? err : NULL);
+	vckpt_lease_release(lease);
+	return rc;
+}

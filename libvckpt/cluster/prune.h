@@ -1,0 +1,36 @@
+/*
+ * cluster/prune.h: which epochs of a cluster go, and what becomes of them.  Asks no host.
+ */
+#ifndef VCKPT_PRUNE_H
+#define VCKPT_PRUNE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "store/keep.h"
+#include "store/prune.h"
+
+struct vckpt_prune_request {
+	const char *who;              /* for the lease and the history */
+	struct vckpt_keep_rules keep; /* all 0: all stay, and only room is given back */
+	const uint64_t *epochs;       /* those that go, whatever the rules; with them no rules */
+	size_t n_epochs;
+	unsigned max_unused; /* percent: store/prune.h */
+	bool dry_run;        /* says what it would do; takes no lease */
+	bool (*tick)(void *arg, uint64_t done, uint64_t total); /* as in store/prune.h */
+	void *arg;
+};
+
+/*
+ * The newest epoch stays unless it is named, and the one that the cluster is suspended in always
+ * (VCKPT_EREFUSED if it is named).  *report, a new reference, is that of vckpt_store_prune() with
+ * "cluster", "dry_run" and "epochs": [{"epoch", "time_ns", "keep", "why"}, ...]; also after a
+ * failure that came after something was done, else NULL.  VCKPT_EBUSY says who is at the cluster.
+ * Blocks on the file system.
+ */
+int vckpt_cluster_prune(const struct vckpt_store *store, const char *cluster,
+			const struct vckpt_prune_request *q, json_t **report,
+			struct vckpt_error *err);
+
+#endif
