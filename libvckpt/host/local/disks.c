@@ -8,14 +8,14 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/fault.h"
 #include "hv/disks.h"
 #include "store/catalogue.h"
 #include "store/layer.h"
+#include "store/layer_name.h"
 
-#define MARK ".vckpt-"
+#define MARK VCKPT_LAYER_NAME_MARK
 
 /* Layers of a disk, the one in use included: with more of them the guest's reads get slow, and
  * every epoch's record longer. */
@@ -41,46 +41,19 @@ void vckpt_guest_disks_forget(struct vckpt_guest *g)
 
 /* ---- names ---- */
 
-/* In the names of all layers that were made for a guest of this cluster in this store: the files of
- * others are none of our business. */
 static void key_of(const struct vckpt_guest *g, char key[9])
 {
-	const char *store = vckpt_store_uuid(g->s->store);
-	char who[2 * VCKPT_NAME_MAX + 1], hex[VCKPT_DIGEST_TEXT];
-	struct vckpt_digest d;
-
-	snprintf(who, sizeof(who), "%s/%s", g->s->cluster, g->name);
-	vckpt_digest_of(&d, store, strlen(store), who, strlen(who));
-	vckpt_digest_text(&d, hex);
-	memcpy(key, hex, 8);
-	key[8] = '\0';
-}
-
-/* The length of what the names of a disk's layers have in common: the path without our part. */
-static int stem_of(const char *path)
-{
-	const char *base = strrchr(path, '/');
-	const char *mark = base ? strstr(base, MARK) : NULL;
-
-	return (int)(mark ? (size_t)(mark - path) : strlen(path));
+	vckpt_layer_key(g->s->store, g->s->cluster, g->name, key);
 }
 
 static int name_overlay(struct vckpt_guest *g, json_t *disk, struct vckpt_error *err)
 {
-	const char *source = text_of(disk, "source");
 	char path[PATH_MAX], key[9];
-	uint32_t salt;
 
 	key_of(g, key);
-	if (source[0] != '/' || strchr(source, '\n') ||
-	    getrandom(&salt, sizeof(salt), 0) != sizeof(salt) ||
-	    snprintf(path, sizeof(path), "%.*s" MARK "%s-%06llu-%08x", stem_of(source), source, key,
-		     (unsigned long long)g->epoch, salt) >= (int)sizeof(path) ||
-	    strlen(strrchr(path, '/') + 1) > NAME_MAX)
-		return vckpt_fail(err, VCKPT_EREFUSED,
-				  "guest %s: no name for a layer on disk %s (%s): give the file a "
-				  "shorter one",
-				  g->name, text_of(disk, "target"), source);
+	if (vckpt_layer_name(text_of(disk, "source"), key, g->epoch, path, err) < 0)
+		return vckpt_error_prefix(err, "guest %s: disk %s", g->name,
+					  text_of(disk, "target"));
 	json_object_set_new(disk, "overlay", json_string(path));
 	return 0;
 }
@@ -347,7 +320,7 @@ static int walk_layers(const char *source, const char *key, json_t *kept,
 	struct dirent *de;
 	size_t len;
 
-	snprintf(dir, sizeof(dir), "%.*s", stem_of(source), source);
+	snprintf(dir, sizeof(dir), "%.*s", vckpt_layer_stem(source), source);
 	base = strrchr(dir, '/');
 	if (!base)
 		return 0;
