@@ -45,6 +45,15 @@ int vckpt_disks_measure(struct vckpt_domain *dom, json_t *disks, struct vckpt_er
 int vckpt_overlay_make(const char *path, const char *backing, const char *format, uint64_t bytes,
 		       struct vckpt_error *err);
 
+/* Makes a qcow2 file at `to`, which must not exist, with all that the disk `from` holds, layers
+ * below it included, and no backing file.  Blocks as long as that is large. */
+int vckpt_disk_flatten(const char *from, const char *format, const char *to,
+		       struct vckpt_error *err);
+
+/* Makes an empty qcow2 file on the qcow2 file named `base` in the same folder: both may be moved
+ * together. */
+int vckpt_overlay_beside(const char *path, const char *base, struct vckpt_error *err);
+
 /* All disks at one instant: what was the source is written to no more, the overlay is the source,
  * in the persistent definition too.  All of them or none.  The guest should be paused. */
 int vckpt_disks_cut(struct vckpt_domain *dom, const json_t *disks, struct vckpt_error *err);

@@ -1,6 +1,7 @@
-/* A fresh layer, made by qemu-img: the one who knows its own format. */
+/* Files of disks, made by qemu-img: the one who knows its own format. */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -70,7 +71,7 @@ static int run(char *const argv[], const char *what, struct vckpt_error *err)
 		return 0;
 	said[strcspn(said, "\n")] = '\0';
 	return vckpt_fail(err, strstr(said, "lock") ? VCKPT_EBUSY : VCKPT_EFAIL,
-			  "cannot make the layer %s: %s", what, said);
+			  "cannot make %s: %s", what, said);
 }
 
 /* libvirt gives the running guest's files to QEMU's user; the new one is to be as they are. */
@@ -83,6 +84,14 @@ static int dress(const char *path, const char *like, struct vckpt_error *err)
 	if (chmod(path, st.st_mode & 07777) < 0 || chown(path, st.st_uid, st.st_gid) < 0)
 		return vckpt_fail_errno(err, "cannot give %s the owner of %s", path, like);
 	return 0;
+}
+
+/* qemu-img would empty a file that is there. */
+static int refuse_there(const char *path, struct vckpt_error *err)
+{
+	if (access(path, F_OK) < 0)
+		return 0;
+	return vckpt_fail(err, VCKPT_EFAIL, "the file %s is there already", path);
 }
 
 int vckpt_overlay_make(const char *path, const char *backing, const char *format, uint64_t bytes,
@@ -98,10 +107,40 @@ int vckpt_overlay_make(const char *path, const char *backing, const char *format
 			      NULL};
 
 	snprintf(size, sizeof(size), "%" PRIu64, bytes);
-	/* qemu-img would empty a file that is there. */
-	if (access(path, F_OK) == 0)
-		return vckpt_fail(err, VCKPT_EFAIL, "the layer %s is there already", path);
+	if (refuse_there(path, err) < 0)
+		return -1;
 	if (run(bytes ? given : same, path, err) == 0 && dress(path, backing, err) == 0)
+		return 0;
+	unlink(path);
+	return -1;
+}
+
+int vckpt_disk_flatten(const char *from, const char *format, const char *to,
+		       struct vckpt_error *err)
+{
+	char *const argv[] = {"qemu-img", "convert", "-q",         "-f",       (char *)format,
+			      "-O",       "qcow2",   (char *)from, (char *)to, NULL};
+
+	if (refuse_there(to, err) < 0)
+		return -1;
+	if (run(argv, to, err) == 0)
+		return 0;
+	unlink(to);
+	return -1;
+}
+
+int vckpt_overlay_beside(const char *path, const char *base, struct vckpt_error *err)
+{
+	/* A name with a colon would be taken for a protocol. */
+	char backing[PATH_MAX];
+	char *const argv[] = {"qemu-img", "create", "-q",    "-f",         "qcow2", "-b",
+			      backing,    "-F",     "qcow2", (char *)path, NULL};
+
+	if (snprintf(backing, sizeof(backing), "./%s", base) >= (int)sizeof(backing))
+		return vckpt_fail(err, VCKPT_EUSAGE, "the name %s is too long", base);
+	if (refuse_there(path, err) < 0)
+		return -1;
+	if (run(argv, path, err) == 0)
 		return 0;
 	unlink(path);
 	return -1;
