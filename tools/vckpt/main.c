@@ -10,7 +10,8 @@ static const struct tool_command *const commands[] = {
 	&tool_consolidate, &tool_suspend,    &tool_resume,  &tool_kill,     &tool_status,
 	&tool_hosts,       &tool_doctor,     &tool_watch,   &tool_key,      &tool_interval,
 	&tool_check,       &tool_hosts,      &tool_doctor,  &tool_watch,    &tool_key,
-	&tool_check,       &tool_prune,
+	&tool_check,       &tool_prune,      &tool_hosts,   &tool_doctor,   &tool_watch,
+	&tool_key,         &tool_export,     &tool_import,
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
 
