@@ -11,4 +11,12 @@
 int vckpt_store_add_report(const struct vckpt_store *store, const char *cluster, const char *line,
 			   struct vckpt_error *err);
 
+/* Hands over all lines, those of `reports.old` first, each without its newline and not
+ * NUL-terminated; empty ones are left out.  A cluster of which nothing was reported has none.  Ends
+ * with `take` when it returns -1.  Blocks on the file system. */
+int vckpt_store_read_reports(const struct vckpt_store *store, const char *cluster,
+			     int (*take)(void *arg, const char *line, size_t len,
+					 struct vckpt_error *err),
+			     void *arg, struct vckpt_error *err);
+
 #endif

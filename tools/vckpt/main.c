@@ -11,7 +11,7 @@ static const struct tool_command *const commands[] = {
 	&tool_hosts,       &tool_doctor,     &tool_watch,   &tool_key,      &tool_interval,
 	&tool_check,       &tool_hosts,      &tool_doctor,  &tool_watch,    &tool_key,
 	&tool_check,       &tool_prune,      &tool_hosts,   &tool_doctor,   &tool_watch,
-	&tool_key,         &tool_export,     &tool_import,
+	&tool_key,         &tool_export,     &tool_import,  &tool_report,
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
 

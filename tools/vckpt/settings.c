@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/duration.h"
 
-enum kind { TEXT, PATH, CHOICE, ORDER, DRAIN, LEVEL, MIB, SECONDS, TIME, SHARE };
+enum kind { TEXT, PATH, CHOICE, ORDER, DRAIN, LEVEL, MIB, SECONDS, TIME, SHARE, COUNT };
 
 static const char *const engines[] = {"background", "stop-copy", NULL};
 static const char *const gates[] = {"nic-plug", "socket", "none", NULL};
@@ -70,6 +70,12 @@ static const struct setting {
 	{"deadlines", "destroy", SECONDS, AT(deadlines.destroy_ns), NULL},
 	{"deadlines", "restore", SECONDS, AT(deadlines.restore_ns), NULL},
 	{"deadlines", "wake", SECONDS, AT(deadlines.wake_ns), NULL},
+	{"policy", "slack", SHARE, AT(policy.slack), NULL},
+	{"policy", "unknown", TIME, AT(policy.unknown_ns), NULL},
+	{"policy", "grace", TIME, AT(policy.grace_ns), NULL},
+	{"policy", "rest", TIME, AT(policy.rest_ns), NULL},
+	{"policy", "most", COUNT, AT(policy.most), NULL},
+	{"policy", "window", TIME, AT(policy.window_ns), NULL},
 	{"supervise", "mtbf", TIME, AT(mtbf_ns), NULL},
 	{"supervise", "slowdown", SHARE, AT(slowdown), NULL},
 };
@@ -146,6 +152,19 @@ static int take_share(const struct setting *k, const char *value, double *to,
 	return 0;
 }
 
+static int take_count(const struct setting *k, const char *value, unsigned *to,
+		      struct vckpt_error *err)
+{
+	char *end;
+	double n = strtod(value, &end);
+
+	if (end == value || *end || n != floor(n) || !(n >= 0 && n <= VCKPT_POLICY_MOST))
+		return vckpt_fail(err, VCKPT_EUSAGE, "%s takes a number from 0 to %d, not '%s'",
+				  k->key, VCKPT_POLICY_MOST, value);
+	*to = (unsigned)n;
+	return 0;
+}
+
 static int take(const struct setting *k, struct tool_settings *s, const char *value,
 		struct vckpt_error *err)
 {
@@ -164,6 +183,8 @@ static int take(const struct setting *k, struct tool_settings *s, const char *va
 		return vckpt_duration_parse(value, k->key, to, err);
 	case SHARE:
 		return take_share(k, value, to, err);
+	case COUNT:
+		return take_count(k, value, to, err);
 	default:
 		return take_number(k, value, to, err);
 	}
@@ -216,6 +237,8 @@ int tool_setting(struct tool_settings *s, const char *section, const char *key, 
 {
 	const struct setting *k = find(section, key);
 
+	if (tool_policy_section(section, key) && strlen(section) < SECTION_MOST)
+		return tool_policy_setting(&s->policy, section, key, value, err);
 	if (strncmp(section, CLUSTER, strlen(CLUSTER)) == 0 && strcmp(key, "key") == 0)
 		return take_cluster(s, section, key, value, err);
 	if (!k)
@@ -299,6 +322,7 @@ int tool_settings_load(struct tool_settings *s, struct vckpt_error *err)
 	struct reading r = {.s = &fresh, .f = fopen(path, "re")};
 	int rc;
 
+	vckpt_policy_defaults(&fresh.policy);
 	*s = fresh;
 	if (!r.f && errno == ENOENT && path != given)
 		return 0;

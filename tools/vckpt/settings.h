@@ -2,9 +2,12 @@
 #ifndef VCKPT_TOOL_SETTINGS_H
 #define VCKPT_TOOL_SETTINGS_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "cluster/cluster.h"
 #include "supervise/past.h"
+#include "supervise/policy.h"
 
 #define TOOL_SETTINGS_FILE "/etc/vckpt.conf"
 
@@ -24,12 +27,18 @@ struct tool_settings {
 	struct vckpt_hook_options hooks;
 	uint64_t mtbf_ns; /* 0: by what was seen */
 	double slowdown;  /* supervise/past.h */
+	struct vckpt_policy policy;
 };
 
 /* Sets one value, checked: of the file, or of the option of the same name.  The sentence of a
  * failure begins with what is wrong. */
 int tool_setting(struct tool_settings *s, const char *section, const char *key, const char *value,
 		 struct vckpt_error *err);
+
+/* settings_policy.c: is this a member of a rule, in a section of one?  Then the other takes it. */
+bool tool_policy_section(const char *section, const char *key);
+int tool_policy_setting(struct vckpt_policy *p, const char *section, const char *key,
+			const char *value, struct vckpt_error *err);
 
 /* The key that a cluster is adopted with: its own, or that of all; NULL: none. */
 const char *tool_settings_key(const struct tool_settings *s, const char *cluster);

@@ -46,6 +46,7 @@ extern const struct tool_command tool_adopt, tool_checkpoint, tool_ls, tool_show
 	tool_migrate, tool_key, tool_evacuate, tool_make_room, tool_consolidate, tool_suspend,
 	tool_resume, tool_interval, tool_check, tool_check, tool_prune;
 tool_resume, tool_export, tool_import;
+tool_resume, tool_interval, tool_report;
 
 /* options.c: the common options, as a child of each command's own parser. */
 extern const struct argp tool_common_argp;

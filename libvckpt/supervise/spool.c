@@ -1,0 +1,140 @@
+#include "supervise/spool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "store/catalogue.h"
+#include "store/reports.h"
+
+const char *vckpt_spool_host(const char *host)
+{
+	return *host ? host : VCKPT_REPORT_HERE;
+}
+
+int vckpt_spool_add(const struct vckpt_store *store, const char *cluster,
+		    const struct vckpt_report *r, struct vckpt_error *err)
+{
+	json_t *j = vckpt_report_to_json(r);
+	vckpt_autofree char *line = j ? json_dumps(j, JSON_COMPACT) : NULL;
+
+	json_decref(j);
+	if (!line)
+		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for a report on %s", r->object);
+	return vckpt_store_add_report(store, cluster, line, err);
+}
+
+struct taking {
+	struct vckpt_foresight *f;
+	uint64_t now;
+	unsigned bad;
+};
+
+static int take_line(void *arg, const char *line, size_t len, struct vckpt_error *err)
+{
+	struct taking *t = arg;
+	json_auto_t *j = json_loadb(line, len, 0, NULL);
+	struct vckpt_report r;
+
+	if (!j || vckpt_report_from_json(j, &r, NULL) < 0) {
+		t->bad++;
+		return 0;
+	}
+	return vckpt_foresight_take(t->f, &r, t->now, err);
+}
+
+int vckpt_spool_take(const struct vckpt_store *store, const char *cluster, uint64_t now,
+		     struct vckpt_foresight *f, unsigned *bad, struct vckpt_error *err)
+{
+	struct taking t = {.f = f, .now = now};
+	struct vckpt_epoch e;
+	uint64_t newest;
+
+	if (vckpt_store_read_reports(store, cluster, take_line, &t, err) < 0)
+		return -1;
+	if (bad)
+		*bad = t.bad;
+	/* A damaged one covers nothing. */
+	if (vckpt_catalogue_newest(store, cluster, &newest, NULL) == 0 &&
+	    vckpt_catalogue_get(store, cluster, newest, &e, NULL) == 0) {
+		vckpt_foresight_covered(f, e.time_ns);
+		vckpt_epoch_clear(&e);
+	}
+	vckpt_foresight_settle(f, now);
+	return 0;
+}
+
+int vckpt_spool_definition(const struct vckpt_store *store, const char *cluster,
+			   struct vckpt_definition *def, struct vckpt_error *err)
+{
+	vckpt_autofree char *text = NULL;
+	size_t len;
+
+	if (vckpt_store_read_definition(store, cluster, &text, &len, err) < 0)
+		return -1;
+	if (vckpt_definition_decode(text, len, def, err) < 0)
+		return vckpt_error_prefix(err, "cluster %s", cluster);
+	return 0;
+}
+
+/* ---- whom a report concerns ---- */
+
+/* One of them may have its domain, and the other not. */
+static bool same_host(const char *a, const char *b)
+{
+	size_t n = strcspn(a, "."), m = strcspn(b, ".");
+
+	if (strcmp(a, b) == 0)
+		return true;
+	return n == m && strncmp(a, b, n) == 0 && (!a[n] || !b[m]);
+}
+
+/* What the definition calls that host, or NULL. */
+static const char *called(const struct vckpt_definition *def, const char *host, bool here)
+{
+	for (uint32_t i = 0; i < def->n; i++)
+		for (int k = 0; k < 2; k++) {
+			const char *own = k ? def->guests[i].to : def->guests[i].host;
+
+			if (*own ? same_host(own, host) : !k && here)
+				return own;
+		}
+	return NULL;
+}
+
+int vckpt_spool_places(const struct vckpt_store *store, const char *only, const char *host,
+		       bool here, struct vckpt_spool_place **places, size_t *n, unsigned *damaged,
+		       struct vckpt_error *err)
+{
+	char **names = NULL;
+	size_t n_names = 0;
+
+	*places = NULL;
+	*n = 0;
+	*damaged = 0;
+	if (vckpt_store_clusters(store, &names, &n_names, err) < 0)
+		return -1;
+	*places = calloc(n_names + 1, sizeof(**places));
+	for (size_t i = 0; *places && i < n_names; i++) {
+		struct vckpt_definition def = {0};
+		struct vckpt_spool_place *p = &(*places)[*n];
+		const char *own;
+
+		if (only && strcmp(only, names[i]) != 0)
+			continue;
+		if (vckpt_spool_definition(store, names[i], &def, NULL) < 0) {
+			(*damaged)++;
+			continue;
+		}
+		own = called(&def, host, here);
+		if (own) {
+			snprintf(p->cluster, sizeof(p->cluster), "%s", names[i]);
+			snprintf(p->host, sizeof(p->host), "%s", vckpt_spool_host(own));
+			(*n)++;
+		}
+		vckpt_definition_clear(&def);
+	}
+	vckpt_store_free_names(names, n_names);
+	return *places ? 0 : vckpt_fail_errno(err, "no memory for %zu clusters", n_names);
+}
