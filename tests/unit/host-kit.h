@@ -20,6 +20,7 @@ enum mood {
 	MOOD_NOISY,
 	MOOD_DEAF_ONCE,
 	MOOD_SILENT,
+	MOOD_MORTAL, /* dies when it has answered; its successor wants to be greeted */
 	MOOD_HANGUP,
 	MOOD_DRIP,
 	MOOD_FLOOD,
@@ -31,6 +32,7 @@ struct fake_agent {
 	int fd;
 	enum mood mood;
 	unsigned hellos;
+	bool dead;
 	uint16_t code; /* of the answer to HOLD */
 	const char *text;
 	pthread_t thread;
@@ -54,6 +56,7 @@ static void answer_hello(struct fake_agent *a, const struct vckpt_frame *f)
 			0);
 	w.seq = hello.seq;
 	a->hellos++;
+	a->dead = false;
 	if (a->mood == MOOD_DEAF_ONCE && a->hellos == 1)
 		return;
 	if (a->mood == MOOD_OLDER || a->mood == MOOD_NEWER) {
@@ -85,6 +88,7 @@ static void answer_ask(struct fake_agent *a, const struct vckpt_frame *f)
 	}
 	reply.seq = ask.seq;
 	say(a->fd, VCKPT_AGENT_READY, f->nonce, &vckpt_agent_reply_type, &reply);
+	a->dead = a->mood == MOOD_MORTAL;
 }
 
 static void answer_hold(struct fake_agent *a, const struct vckpt_frame *f)
@@ -132,7 +136,7 @@ static void *fake_agent_main(void *arg)
 				babble(a);
 			else if (f.type == VCKPT_AGENT_HOLD)
 				answer_hold(a, &f);
-			else if (a->mood != MOOD_SILENT)
+			else if (a->mood != MOOD_SILENT && !a->dead)
 				answer_ask(a, &f);
 		}
 	}

@@ -36,6 +36,12 @@ void vckpt_agent_close(struct vckpt_agent *a)
 	vckpt_frame_reader_init(&a->reader, VCKPT_AGENT_FRAME_MAX, false);
 }
 
+void vckpt_agent_doubt(struct vckpt_agent *a)
+{
+	a->nonce = 0;
+	a->welcomed = false;
+}
+
 static int gone(struct vckpt_agent *a, struct vckpt_error *err)
 {
 	vckpt_agent_close(a);

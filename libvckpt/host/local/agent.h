@@ -41,6 +41,12 @@ int vckpt_agent_hello(struct vckpt_agent *a, struct vckpt_domain *dom, uint64_t 
 int vckpt_agent_connect(struct vckpt_agent *a, struct vckpt_domain *dom, uint64_t deadline,
 			int cancel, struct vckpt_error *err);
 
+/* The next vckpt_agent_connect() greets again, on the same channel: an agent that was killed does
+ * not hang up its port, and its successor answers nobody who has not greeted it.  Waits for
+ * nothing.
+ */
+void vckpt_agent_doubt(struct vckpt_agent *a);
+
 /* One question and its answer.  Both messages begin with their seq; that of *ask is set here.
  * *reply is the caller's to free.  On VCKPT_ETIME and VCKPT_EPEER it has hung up. */
 int vckpt_agent_call(struct vckpt_agent *a, enum vckpt_agent_msg type,

@@ -79,6 +79,9 @@ static int in_guest(struct vckpt_guest *g, const struct vckpt_host_request *req,
 	struct vckpt_error e = VCKPT_ERROR_NONE;
 	int rc;
 
+	/* Who answered last may be gone, and hooks may take longer than anybody else is waited for.
+	 */
+	vckpt_agent_doubt(&g->agent);
 	if (vckpt_guest_open(g, req, &e) < 0 ||
 	    vckpt_guest_agent(g, vckpt_now() + patience, &e) < 0) {
 		if (e.code == VCKPT_ECANCELED)
