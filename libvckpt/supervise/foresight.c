@@ -258,6 +258,10 @@ int vckpt_foresight_take(struct vckpt_foresight *f, const struct vckpt_report *r
 		return 0;
 	case VCKPT_REPORT_END:
 		return take_end(f, r, when, err);
+	case VCKPT_REPORT_RESTART:
+	case VCKPT_REPORT_FENCE:
+	case VCKPT_REPORT_STOP:
+		return 0;
 	}
 	return 0;
 }

@@ -12,7 +12,8 @@
 static const char *const kinds[] = {
 	[VCKPT_REPORT_WARNING] = "report", [VCKPT_REPORT_CLEAR] = "clear",
 	[VCKPT_REPORT_FAILED] = "failed",  [VCKPT_REPORT_BEGIN] = "begin",
-	[VCKPT_REPORT_END] = "end",
+	[VCKPT_REPORT_END] = "end",        [VCKPT_REPORT_RESTART] = "restart",
+	[VCKPT_REPORT_FENCE] = "fence",    [VCKPT_REPORT_STOP] = "stop",
 };
 static const char *const deeds[] = {
 	[VCKPT_DEED_NONE] = "nothing",
@@ -119,6 +120,39 @@ static int deed_of(const json_t *j, struct vckpt_report *r, struct vckpt_error *
 	return 0;
 }
 
+static int number_of(const json_t *j, const char *key, uint64_t most, uint64_t *out,
+		     struct vckpt_error *err)
+{
+	json_int_t n = json_integer_value(json_object_get(j, key));
+
+	if (!json_is_integer(json_object_get(j, key)) || n < 0 || (uint64_t)n > most)
+		return vckpt_fail(err, VCKPT_EDAMAGED, "\"%s\" is no number", key);
+	*out = (uint64_t)n;
+	return 0;
+}
+
+static bool of_supervisor(enum vckpt_report_kind kind)
+{
+	return kind == VCKPT_REPORT_RESTART || kind == VCKPT_REPORT_FENCE ||
+	       kind == VCKPT_REPORT_STOP;
+}
+
+static int supervisor_of(const json_t *j, struct vckpt_report *r, struct vckpt_error *err)
+{
+	uint64_t incarnation;
+
+	if (number_of(j, "incarnation", UINT32_MAX, &incarnation, err) < 0)
+		return -1;
+	r->incarnation = (uint32_t)incarnation;
+	r->job = strcmp(text_of(j, "blame"), "job") == 0;
+	r->off = strcmp(text_of(j, "state"), "off") == 0;
+	if (r->kind == VCKPT_REPORT_FENCE)
+		return 0;
+	if (number_of(j, "newest", INT64_MAX, &r->newest, err) < 0)
+		return -1;
+	return r->kind == VCKPT_REPORT_STOP ? 0 : number_of(j, "epoch", INT64_MAX, &r->epoch, err);
+}
+
 int vckpt_report_from_json(const json_t *j, struct vckpt_report *r, struct vckpt_error *err)
 {
 	json_int_t time = json_integer_value(json_object_get(j, "time"));
@@ -134,6 +168,10 @@ int vckpt_report_from_json(const json_t *j, struct vckpt_report *r, struct vckpt
 	r->time_ns = (uint64_t)time;
 	copy(r->text, sizeof(r->text), text_of(j, "text"));
 	copy(r->who, sizeof(r->who), text_of(j, "who"));
+	if (of_supervisor(r->kind) && supervisor_of(j, r, err) < 0)
+		return -1;
+	if (r->kind == VCKPT_REPORT_RESTART || r->kind == VCKPT_REPORT_STOP)
+		return 0;
 	if (object_of(j, r, err) < 0) {
 		if (err)
 			err->code = VCKPT_EDAMAGED;
@@ -146,11 +184,28 @@ int vckpt_report_from_json(const json_t *j, struct vckpt_report *r, struct vckpt
 	return 0;
 }
 
+static void add_supervisor(json_t *j, const struct vckpt_report *r)
+{
+	json_object_set_new(j, "incarnation", json_integer(r->incarnation));
+	if (r->kind == VCKPT_REPORT_FENCE)
+		json_object_set_new(j, "state", json_string(r->off ? "off" : "failed"));
+	else
+		json_object_set_new(j, "newest", json_integer((json_int_t)r->newest));
+	if (r->kind != VCKPT_REPORT_RESTART)
+		return;
+	json_object_set_new(j, "epoch", json_integer((json_int_t)r->epoch));
+	json_object_set_new(j, "blame", json_string(r->job ? "job" : "host"));
+}
+
 json_t *vckpt_report_to_json(const struct vckpt_report *r)
 {
-	json_t *j = json_pack("{s:s,s:I,s:s}", "event", vckpt_report_kind_name(r->kind), "time",
-			      (json_int_t)r->time_ns, r->guest ? "guest" : "host", r->object);
+	json_t *j = json_pack("{s:s,s:I}", "event", vckpt_report_kind_name(r->kind), "time",
+			      (json_int_t)r->time_ns);
 
+	if (*r->object)
+		json_object_set_new(j, r->guest ? "guest" : "host", json_string(r->object));
+	if (of_supervisor(r->kind))
+		add_supervisor(j, r);
 	if (*r->source)
 		json_object_set_new(j, "source", json_string(r->source));
 	if (r->kind == VCKPT_REPORT_WARNING)

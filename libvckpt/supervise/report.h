@@ -7,9 +7,14 @@
  *   {"event": "failed", "time", "host" | "guest", "text", "who"}                 it has happened
  *   {"event": "begin",  "time", "action", "host" | "guest", "text"}              something is done
  *   {"event": "end",    "time", "action", "host" | "guest", "state", "text"}     because of it
+ *   {"event": "restart", "time", "incarnation", "epoch", "newest", "blame": "job" | "host", "text"}
+ *                                                            a supervisor begins a restart
+ *   {"event": "fence", "time", "host", "incarnation", "state": "off" | "failed", "text", "who"}
+ *   {"event": "stop", "time", "incarnation", "newest", "text"}            a supervisor gives up
  *
- * Times are ns since 1970.  What programs in guests report (cluster/watch.c) has a "guest" and no
- * "source".  Other members are for people.
+ * Times are ns since 1970; the incarnation is the one before whatever is done; "newest" is the
+ * newest committed epoch then.  What programs in guests report (cluster/watch.c) has a "guest" and
+ * no "source".  Other members are for people.
  */
 #ifndef VCKPT_SUPERVISE_REPORT_H
 #define VCKPT_SUPERVISE_REPORT_H
@@ -28,7 +33,11 @@ enum vckpt_report_kind {
 	VCKPT_REPORT_CLEAR,
 	VCKPT_REPORT_FAILED,
 	VCKPT_REPORT_BEGIN,
-	VCKPT_REPORT_END
+	VCKPT_REPORT_END,
+	/* supervise/supervisor.h */
+	VCKPT_REPORT_RESTART,
+	VCKPT_REPORT_FENCE,
+	VCKPT_REPORT_STOP
 };
 
 /* What is done because of reports. */
@@ -45,6 +54,11 @@ struct vckpt_report {
 	enum vckpt_deed deed; /* BEGIN, END */
 	bool good;            /* END: it was done, or a checkpoint in its place */
 	bool instead;         /* END: that was a checkpoint in its place */
+	uint32_t incarnation; /* RESTART, FENCE, STOP */
+	uint64_t epoch;       /* RESTART: the one that is restored */
+	uint64_t newest;      /* RESTART, STOP */
+	bool job;             /* RESTART: the job is to blame, no host */
+	bool off;             /* FENCE: the host is off */
 	char text[256], who[128];
 };
 

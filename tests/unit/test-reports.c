@@ -36,10 +36,33 @@ static void test_lines(void)
 		"\"within_s\":1e300}",
 		"{\"event\":\"begin\",\"time\":1,\"host\":\"h\"}",
 		"{\"event\":\"begin\",\"time\":1,\"host\":\"h\",\"action\":\"nothing\"}",
+		"{\"event\":\"restart\",\"time\":1,\"incarnation\":4294967296,\"newest\":1,"
+		"\"epoch\":1}",
+		"{\"event\":\"restart\",\"time\":1,\"incarnation\":4,\"newest\":-1,\"epoch\":1}",
+		"{\"event\":\"restart\",\"time\":1,\"incarnation\":4,\"newest\":1}",
+		"{\"event\":\"fence\",\"time\":1,\"incarnation\":4}",
+		"{\"event\":\"stop\",\"time\":1,\"incarnation\":\"4\",\"newest\":1}",
+	};
+	static const char *const kept[] = {
+		"{\"event\":\"restart\",\"time\":7,\"incarnation\":4,\"newest\":9,\"epoch\":8,"
+		"\"blame\":\"job\",\"text\":\"gone\"}",
+		"{\"event\":\"fence\",\"time\":7,\"host\":\"h1\",\"incarnation\":4,\"state\":"
+		"\"off\"}",
+		"{\"event\":\"stop\",\"time\":7,\"incarnation\":4,\"newest\":9,\"text\":\"no\"}",
+		"{\"event\":\"end\",\"time\":7,\"host\":\"h1\",\"action\":\"evacuate\","
+		"\"state\":\"checkpointed\"}",
 	};
 	struct vckpt_report r;
-	json_t *j;
+	json_t *j, *k;
 
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		j = json_loads(kept[i], 0, NULL);
+		CU_ASSERT_EQUAL(vckpt_report_from_json(j, &r, NULL), 0);
+		k = vckpt_report_to_json(&r);
+		CU_ASSERT_TRUE(json_equal(j, k));
+		json_decref(j);
+		json_decref(k);
+	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct vckpt_error err = VCKPT_ERROR_NONE;
 
