@@ -7,6 +7,7 @@
 
 #include "store-kit.h"
 
+#include "store/check.h"
 #include "store/index.h"
 #include "store/keys.h"
 #include "store/layout.h"
@@ -168,6 +169,33 @@ static inline void make_key(struct fix *f, const char *name, char path[PATH_MAX]
 	CU_ASSERT_PTR_NOT_NULL_FATAL(getcwd(here, 200));
 	snprintf(path, PATH_MAX, "%.200s/%.60s/%s", here, f->dir, name);
 	OK(f, vckpt_key_file_make(path, id, &f->err));
+}
+
+static inline void copy_store(struct fix *from, struct fix *to)
+{
+	char command[256];
+
+	memset(to, 0, sizeof(*to));
+	strcpy(to->dir, "test-store.XXXXXX");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(to->dir));
+	snprintf(command, sizeof(command), "cp -r %s/. %s", from->dir, to->dir);
+	CU_ASSERT_EQUAL_FATAL(system(command), 0);
+	to->store = vckpt_store_open(to->dir, &to->err);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(to->store);
+}
+
+/* All of it; notes are printed. */
+static inline void all_is_clean(struct fix *f)
+{
+	const struct vckpt_check_options o = {.read_data = true};
+	json_t *report, *one;
+	size_t i;
+
+	OK(f, vckpt_store_examine(f->store, HEAT, &o, &report, &f->err));
+	CU_ASSERT_TRUE(vckpt_report_is_clean(report));
+	json_array_foreach (json_object_get(report, "findings"), i, one)
+		printf("\n%s", json_string_value(json_object_get(one, "text")));
+	json_decref(report);
 }
 
 #endif

@@ -133,9 +133,9 @@ static const struct vckpt_store_block two_blocks[] = {{"pc.ram", 1500 * VCKPT_PA
 						      {"/rom@etc/acpi/tables", 32 * VCKPT_PAGE}};
 
 /* Every `step`th page, of generation `seed`. */
-static int capture(struct fix *f, uint64_t epoch, const char *guest,
-		   const struct vckpt_capture_options *o, uint64_t seed, unsigned step,
-		   struct vckpt_receipt *r)
+static inline int capture(struct fix *f, uint64_t epoch, const char *guest,
+			  const struct vckpt_capture_options *o, uint64_t seed, unsigned step,
+			  struct vckpt_receipt *r)
 {
 	struct vckpt_store_capture *c;
 	uint8_t page[VCKPT_PAGE];
@@ -180,8 +180,8 @@ static int commit(struct fix *f, uint64_t epoch, uint64_t parent, struct vckpt_r
 	return vckpt_catalogue_commit(f->lease, &e, &f->err);
 }
 
-static uint64_t whole_epoch(struct fix *f, const struct vckpt_capture_options *o, uint64_t seed,
-			    unsigned step)
+static inline uint64_t whole_epoch(struct fix *f, const struct vckpt_capture_options *o,
+				   uint64_t seed, unsigned step)
 {
 	struct vckpt_receipt r;
 	uint64_t epoch;

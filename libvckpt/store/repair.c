@@ -1,0 +1,365 @@
+#include "store/repair.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fault.h"
+#include "base/io.h"
+#include "store/catalogue.h"
+#include "store/layout.h"
+#include "store/sweep.h"
+
+struct repair {
+	const struct vckpt_store *store;
+	const char *cluster;
+	struct vckpt_lease *lease; /* NULL: nothing is changed */
+	char top[PATH_MAX];        /* the cluster's folder */
+	json_t *deeds;
+	json_t *epochs; /* to be taken aside: "NUMBER" -> why */
+};
+
+static void end_repair(struct repair *r)
+{
+	json_decref(r->deeds);
+	json_decref(r->epochs);
+}
+
+static const char *text_of(const json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s ? s : "";
+}
+
+static int path_in(const struct repair *r, const char *a, const char *b, char out[PATH_MAX],
+		   struct vckpt_error *err)
+{
+	if (snprintf(out, PATH_MAX, "%s/%s%s%s", r->top, a, *b ? "/" : "", b) >= PATH_MAX)
+		return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", r->top);
+	return 0;
+}
+
+/* ---- what is to be done ---- */
+
+/* Is the file in this folder of the cluster ("data"), or this file of it? */
+static bool is_in(const struct repair *r, const char *file, const char *what)
+{
+	size_t top = strlen(r->top), n = strlen(what);
+
+	return strncmp(file, r->top, top) == 0 && file[top] == '/' &&
+	       strncmp(file + top + 1, what, n) == 0 &&
+	       (file[top + 1 + n] == '/' || file[top + 1 + n] == '\0');
+}
+
+static void leave(struct repair *r, const json_t *finding)
+{
+	json_array_append_new(r->deeds,
+			      json_pack("{s:s, s:s, s:s}", "what", "left", "file",
+					text_of(finding, "file"), "why", text_of(finding, "cure")));
+}
+
+static void mark_epochs(struct repair *r, const json_t *finding)
+{
+	const json_t *hurt;
+	char number[24];
+	size_t i;
+
+	json_array_foreach (json_object_get(finding, "hurts"), i, hurt) {
+		snprintf(number, sizeof(number), "%06" PRIu64,
+			 (uint64_t)json_integer_value(json_object_get(hurt, "epoch")));
+		if (!json_object_get(r->epochs, number))
+			json_object_set_new(r->epochs, number,
+					    json_string(text_of(finding, "text")));
+	}
+}
+
+/* A file that no epoch needs: the finding says why it goes aside. */
+static int put_file_aside(struct repair *r, const json_t *finding, struct vckpt_error *err);
+
+static int sort_out(struct repair *r, const json_t *report, struct vckpt_error *err)
+{
+	const json_t *f;
+	size_t i;
+
+	json_array_foreach (json_object_get(report, "findings"), i, f) {
+		bool damaged = strcmp(text_of(f, "code"), "damaged") == 0;
+		bool lost = strcmp(text_of(f, "level"), "lost") == 0;
+		const char *file = text_of(f, "file");
+
+		if (strcmp(text_of(f, "level"), "note") == 0)
+			continue;
+		if (lost && damaged && (is_in(r, file, "data") || is_in(r, file, "epochs"))) {
+			mark_epochs(r, f);
+		} else if (!lost && damaged &&
+			   (is_in(r, file, "history") || is_in(r, file, "pages.json"))) {
+			if (put_file_aside(r, f, err) < 0)
+				return -1;
+		} else {
+			leave(r, f);
+		}
+	}
+	return 0;
+}
+
+/* ---- putting aside ---- */
+
+static int make_folders(const struct repair *r, const char *const *names, size_t n,
+			struct vckpt_error *err)
+{
+	char path[PATH_MAX];
+	size_t used;
+
+	used = (size_t)snprintf(path, sizeof(path), "%s", r->top);
+	for (size_t i = 0; i < n; i++) {
+		int more;
+
+		if (vckpt_make_folder(path, names[i], err) < 0)
+			return -1;
+		more = snprintf(path + used, sizeof(path) - used, "/%s", names[i]);
+		if (more < 0 || (size_t)more >= sizeof(path) - used)
+			return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", r->top);
+		used += (size_t)more;
+	}
+	return 0;
+}
+
+static bool is_same(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* A second name for what is at `from`, if it is there; what an earlier repair has put there stays.
+ */
+static int link_aside(const char *from, const char *to, struct vckpt_error *err)
+{
+	char path[PATH_MAX];
+
+	for (int n = 0; n < 100; n++) {
+		int len = n ? snprintf(path, sizeof(path), "%s.%d", to, n)
+			    : snprintf(path, sizeof(path), "%s", to);
+
+		if (len >= (int)sizeof(path))
+			return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", to);
+		if (vckpt_fault_point("store.repair.link", NULL, err) < 0)
+			return -1;
+		if (link(from, path) == 0 || errno == ENOENT || is_same(from, path))
+			return 0;
+		if (errno != EEXIST)
+			return vckpt_fail_errno(err, "cannot put %s aside as %s", from, path);
+	}
+	return vckpt_fail(err, VCKPT_EREFUSED, "%s is there a hundred times: remove some", to);
+}
+
+/* `name`: "NNNNNN/FILE", of data/. */
+static int link_data(struct repair *r, const char *number, const char *name,
+		     struct vckpt_error *err)
+{
+	const char *slash = strchr(name, '/');
+	char folder[24], from[PATH_MAX], to[PATH_MAX], inside[PATH_MAX / 2];
+	const char *const folders[] = {VCKPT_LOST_FOUND, number, "data", folder};
+
+	snprintf(folder, sizeof(folder), "%.*s", (int)(slash - name), name);
+	if (make_folders(r, folders, 4, err) < 0)
+		return -1;
+	snprintf(inside, sizeof(inside), VCKPT_LOST_FOUND "/%s/data", number);
+	if (path_in(r, "data", name, from, err) < 0 || path_in(r, inside, name, to, err) < 0)
+		return -1;
+	return link_aside(from, to, err);
+}
+
+static int sync_data(struct repair *r, const char *number, struct vckpt_error *err)
+{
+	char inside[64], path[PATH_MAX];
+	char **names;
+	size_t n;
+	int rc = 0;
+
+	snprintf(inside, sizeof(inside), VCKPT_LOST_FOUND "/%s/data", number);
+	if (path_in(r, inside, "", path, err) < 0 || vckpt_list_dir(path, &names, &n, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		rc = path_in(r, inside, names[i], path, err);
+		if (rc == 0)
+			rc = vckpt_sync_dir(path, err);
+	}
+	vckpt_store_free_names(names, n);
+	return rc;
+}
+
+/* All that lies in its own folder. */
+static int link_own(struct repair *r, const char *number, struct vckpt_error *err)
+{
+	char path[PATH_MAX], name[NAME_MAX + 32];
+	char **names;
+	size_t n;
+	int rc = 0;
+
+	if (path_in(r, "data", number, path, err) < 0)
+		return -1;
+	if (access(path, F_OK) < 0)
+		return 0;
+	if (vckpt_list_dir(path, &names, &n, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		snprintf(name, sizeof(name), "%s/%s", number, names[i]);
+		rc = strstr(names[i], ".new-") ? 0 : link_data(r, number, name, err);
+	}
+	vckpt_store_free_names(names, n);
+	return rc;
+}
+
+/* Packs of other epochs, each with what opens it. */
+static int link_needs(struct repair *r, const char *number, const struct vckpt_epoch *e,
+		      struct vckpt_error *err)
+{
+	char key[VCKPT_PACK_NAME];
+
+	for (size_t i = 0; i < e->n_guests; i++)
+		for (size_t k = 0; k < e->guests[i].n_needs; k++) {
+			const char *pack = e->guests[i].needs[k];
+
+			snprintf(key, sizeof(key), "%.*skey", (int)(strlen(pack) - strlen("pack")),
+				 pack);
+			if (vckpt_pack_epoch(pack) != e->epoch &&
+			    (link_data(r, number, pack, err) < 0 ||
+			     link_data(r, number, key, err) < 0))
+				return -1;
+		}
+	return 0;
+}
+
+static int link_entry(struct repair *r, const char *number, struct vckpt_error *err)
+{
+	const char *const folders[] = {VCKPT_LOST_FOUND, number, "epochs"};
+	char from[PATH_MAX], to[PATH_MAX], inside[64], name[32];
+
+	snprintf(inside, sizeof(inside), VCKPT_LOST_FOUND "/%s/epochs", number);
+	snprintf(name, sizeof(name), "%s.json", number);
+	if (make_folders(r, folders, 3, err) < 0 || path_in(r, "epochs", name, from, err) < 0 ||
+	    path_in(r, inside, name, to, err) < 0 || link_aside(from, to, err) < 0)
+		return -1;
+	return path_in(r, inside, "", to, err) < 0 ? -1 : vckpt_sync_dir(to, err);
+}
+
+/* Until its entry is removed, which is last, the epoch is where it was. */
+static int put_epoch_aside(struct repair *r, const char *number, const char *why,
+			   struct vckpt_error *err)
+{
+	vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
+	const char *const data[] = {VCKPT_LOST_FOUND, number, "data"};
+	uint64_t epoch = strtoull(number, NULL, 10);
+	char inside[64], to[PATH_MAX];
+
+	snprintf(inside, sizeof(inside), VCKPT_LOST_FOUND "/%s", number);
+	if (path_in(r, inside, "", to, err) < 0)
+		return -1;
+	if (r->lease) {
+		if (vckpt_lease_renew(r->lease, err) < 0 || make_folders(r, data, 3, err) < 0 ||
+		    link_own(r, number, err) < 0)
+			return -1;
+		/* Of an entry that cannot be read nobody knows what else it needs. */
+		if (vckpt_catalogue_get(r->store, r->cluster, epoch, &e, NULL) == 0 &&
+		    link_needs(r, number, &e, err) < 0)
+			return -1;
+		if (sync_data(r, number, err) < 0 || link_entry(r, number, err) < 0 ||
+		    vckpt_fault_point("store.repair.entry", NULL, err) < 0 ||
+		    vckpt_catalogue_remove(r->lease, epoch, err) < 0)
+			return -1;
+	}
+	json_array_append_new(r->deeds, json_pack("{s:s, s:I, s:s, s:s}", "what", "aside", "epoch",
+						  (json_int_t)epoch, "to", to, "why", why));
+	return 0;
+}
+
+static int put_file_aside(struct repair *r, const json_t *finding, struct vckpt_error *err)
+{
+	const char *file = text_of(finding, "file"), *base = strrchr(file, '/') + 1;
+	const char *const folders[] = {VCKPT_LOST_FOUND,
+				       is_in(r, file, "history") ? "history" : "cluster"};
+	char to[PATH_MAX], inside[64];
+
+	snprintf(inside, sizeof(inside), VCKPT_LOST_FOUND "/%s", folders[1]);
+	if (path_in(r, inside, base, to, err) < 0)
+		return -1;
+	if (r->lease) {
+		if (vckpt_lease_check(r->lease, err) < 0 || make_folders(r, folders, 2, err) < 0 ||
+		    link_aside(file, to, err) < 0)
+			return -1;
+		if (unlink(file) < 0 && errno != ENOENT)
+			return vckpt_fail_errno(err, "cannot remove %s", file);
+	}
+	json_array_append_new(r->deeds, json_pack("{s:s, s:s, s:s, s:s}", "what", "aside", "file",
+						  file, "to", to, "why", text_of(finding, "text")));
+	return 0;
+}
+
+/* ---- strays ---- */
+
+static int may(void *arg, struct vckpt_error *err)
+{
+	struct repair *r = arg;
+
+	return r->lease ? vckpt_lease_check(r->lease, err) : 0;
+}
+
+static int sweep(struct repair *r, struct vckpt_error *err)
+{
+	vckpt_autofree uint64_t *without =
+		calloc(json_object_size(r->epochs) + 1, sizeof(*without));
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	struct vckpt_sweep s = {.without = without, .dry = !r->lease, .step = may, .arg = r};
+	struct vckpt_swept swept = {0};
+	const char *number;
+	json_t *value;
+
+	if (!without)
+		return vckpt_fail_errno(err, "no memory to repair cluster %s", r->cluster);
+	json_object_foreach (r->epochs, number, value)
+		without[s.n_without++] = strtoull(number, NULL, 10);
+	if (vckpt_sweep_run(r->store, r->cluster, &s, &swept, &why) == 0) {
+		json_array_append_new(r->deeds, json_pack("{s:s, s:I, s:I}", "what", "swept",
+							  "files", (json_int_t)swept.files, "bytes",
+							  (json_int_t)swept.bytes));
+		return 0;
+	}
+	/* An entry of a newer vckpt: who can read it may sweep. */
+	if (why.code == VCKPT_EREFUSED && may(r, err) == 0)
+		return 0;
+	return vckpt_fail(err, why.code, "%s", why.text);
+}
+
+int vckpt_store_repair(const struct vckpt_store *store, const char *cluster,
+		       struct vckpt_lease *lease, const json_t *report, json_t **deeds,
+		       struct vckpt_error *err)
+{
+	vckpt_auto(end_repair) struct repair r = {.store = store,
+						  .cluster = cluster,
+						  .lease = lease,
+						  .deeds = json_array(),
+						  .epochs = json_object()};
+	const char *number;
+	json_t *why;
+	int rc;
+
+	*deeds = NULL;
+	if (vckpt_cluster_path(store, cluster, "", r.top, err) < 0 || may(&r, err) < 0)
+		return -1;
+	rc = sort_out(&r, report, err);
+	json_object_foreach (r.epochs, number, why)
+		if (rc == 0)
+			rc = put_epoch_aside(&r, number, json_string_value(why), err);
+	if (rc == 0)
+		rc = sweep(&r, err);
+	*deeds = json_incref(r.deeds);
+	return rc;
+}
