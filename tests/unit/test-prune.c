@@ -4,69 +4,12 @@
 #include "pages-kit.h"
 
 #include <ftw.h>
-#include <sys/syscall.h>
 
+#include "fault-kit.h"
 #include "store/check.h"
 #include "store/keep.h"
 #include "store/layer.h"
 #include "store/prune.h"
-
-/* ---- the calls that change a disk, each of which can be the last ---- */
-
-static struct {
-	long at, n; /* at: 0: none */
-	int error;  /* 0: killed instead */
-} fault;
-
-static bool trip(bool takes_room)
-{
-	if (!fault.at || (fault.error == ENOSPC && !takes_room) || ++fault.n != fault.at)
-		return false;
-	if (!fault.error)
-		kill(getpid(), SIGKILL);
-	errno = fault.error;
-	return true;
-}
-
-int unlink(const char *path)
-{
-	return trip(false) ? -1 : (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
-}
-
-int rmdir(const char *path)
-{
-	return trip(false) ? -1 : (int)syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
-}
-
-int rename(const char *from, const char *to)
-{
-	return trip(true) ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
-}
-
-int link(const char *from, const char *to)
-{
-	return trip(true) ? -1 : (int)syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0);
-}
-
-int fsync(int fd)
-{
-	return trip(true) ? -1 : (int)syscall(SYS_fsync, fd);
-}
-
-int ftruncate(int fd, off_t len)
-{
-	return trip(true) ? -1 : (int)syscall(SYS_ftruncate, fd, len);
-}
-
-ssize_t write(int fd, const void *data, size_t n)
-{
-	return fd > 2 && trip(true) ? -1 : syscall(SYS_write, fd, data, n);
-}
-
-ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
-{
-	return trip(true) ? -1 : syscall(SYS_pwrite64, fd, data, n, at);
-}
 
 /* ---- three epochs: most of the first is of no use to the third ---- */
 
@@ -109,19 +52,6 @@ static json_t *pruned(struct fix *f, struct vckpt_lease *lease, const uint64_t *
 	OK(f, prune(f, lease, drop, n, &report));
 	CU_ASSERT_PTR_NOT_NULL_FATAL(report);
 	return report;
-}
-
-static void is_clean(struct fix *f)
-{
-	const struct vckpt_check_options o = {.read_data = true};
-	json_t *report, *one;
-	size_t i;
-
-	OK(f, vckpt_store_examine(f->store, HEAT, &o, &report, &f->err));
-	CU_ASSERT_TRUE(vckpt_report_is_clean(report));
-	json_array_foreach (json_object_get(report, "findings"), i, one)
-		printf("\n%s", json_string_value(json_object_get(one, "text")));
-	json_decref(report);
 }
 
 static uint64_t takes;
@@ -249,7 +179,7 @@ static void test_frees(void)
 	CU_ASSERT(there(&f, 1, "n1", "pack") && there(&f, 1, "n1", "pages"));
 	CU_ASSERT(!there(&f, 1, "n1", "map") && !there(&f, 2, "n1", "pack"));
 	holds(&f, 3, "n1", is[2]);
-	is_clean(&f);
+	all_is_clean(&f);
 	/* and again: nothing is left to do */
 	r = pruned(&f, f.lease, NULL, 0);
 	CU_ASSERT(number(r, "files") == 0 && number(r, "packs") == 0);
@@ -259,7 +189,7 @@ static void test_frees(void)
 	holds(&f, 4, "n1", is[0]);
 	add_epoch(&f, &is[2]);
 	holds(&f, 5, "n1", is[2]);
-	is_clean(&f);
+	all_is_clean(&f);
 	end(&f);
 }
 
@@ -283,7 +213,7 @@ static void test_threshold(void)
 	OK(&f, vckpt_store_prune(f.store, HEAT, f.lease, &o, &r, &f.err));
 	CU_ASSERT(number(r, "packs") == 1 && number(r, "unused_bytes") == 0);
 	json_decref(r);
-	is_clean(&f);
+	all_is_clean(&f);
 	end(&f);
 }
 
@@ -309,7 +239,7 @@ static void test_shared(void)
 	json_decref(report);
 	holds(&f, 2, "n1", two[1][0]);
 	holds(&f, 2, "n2", two[1][1]);
-	is_clean(&f);
+	all_is_clean(&f);
 	end(&f);
 
 	begin(&f);
@@ -320,7 +250,7 @@ static void test_shared(void)
 	json_decref(report);
 	compare(&f, 2, 1, 2, 3, 1);
 	compare(&f, 3, 1, 3, 1, 3);
-	is_clean(&f);
+	all_is_clean(&f);
 	end(&f);
 }
 
@@ -335,7 +265,7 @@ static void test_recorded(void)
 	r = pruned(&f, f.lease, &first, 1);
 	CU_ASSERT_EQUAL(json_array_size(json_object_get(r, "left")), 0);
 	json_decref(r);
-	is_clean(&f);
+	all_is_clean(&f);
 	end(&f);
 }
 
@@ -381,7 +311,7 @@ static void test_sealed(void)
 	free(was);
 	free(now);
 	holds(&f, 3, "n1", is[2]);
-	is_clean(&f);
+	all_is_clean(&f);
 	end(&f);
 }
 
@@ -420,19 +350,6 @@ static void test_damaged(void)
 
 /* ---- killed, or no room, at each call ---- */
 
-static void copy_store(struct fix *from, struct fix *to)
-{
-	char command[256];
-
-	memset(to, 0, sizeof(*to));
-	strcpy(to->dir, "test-store.XXXXXX");
-	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(to->dir));
-	snprintf(command, sizeof(command), "cp -r %s/. %s", from->dir, to->dir);
-	CU_ASSERT_EQUAL_FATAL(system(command), 0);
-	to->store = vckpt_store_open(to->dir, &to->err);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(to->store);
-}
-
 /* Is whole whatever became of it, and another prune does the rest. */
 static void goes_on(struct fix *f, uint64_t at_end)
 {
@@ -441,7 +358,7 @@ static void goes_on(struct fix *f, uint64_t at_end)
 	size_t n, gone = 0;
 	uint64_t drop[2];
 
-	is_clean(f);
+	all_is_clean(f);
 	holds(f, 3, "n1", is[2]);
 	OK(f, vckpt_catalogue_list(f->store, HEAT, &all, &n, &f->err));
 	CU_ASSERT(n >= 1 && n <= 3 && all[n - 1] == 3);
@@ -455,8 +372,9 @@ static void goes_on(struct fix *f, uint64_t at_end)
 	r = pruned(f, f->lease, drop, gone);
 	json_decref(r);
 	holds(f, 3, "n1", is[2]);
-	is_clean(f);
-	CU_ASSERT_EQUAL(size_of(f), at_end);
+	all_is_clean(f);
+	/* but for what a file system takes for itself */
+	CU_ASSERT(labs((long)(size_of(f) - at_end)) < 65536);
 }
 
 static uint64_t size_at_end(struct fix *f)
@@ -497,6 +415,7 @@ static void test_killed(void)
 	fill_store(&f);
 	vckpt_lease_release(f.lease);
 	f.lease = NULL;
+	fault.lazy = true;
 	at_end = size_at_end(&f);
 	for (point = 1;; point++) {
 		struct fix copy;
@@ -515,6 +434,7 @@ static void test_killed(void)
 	CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	printf("(%ld points) ", point - 1);
 	CU_ASSERT(point > 30);
+	fault.lazy = false;
 	end(&f);
 }
 
@@ -529,6 +449,7 @@ static void fails_at_each(int error)
 	fill_store(&f);
 	vckpt_lease_release(f.lease);
 	f.lease = NULL;
+	fault.lazy = true;
 	at_end = size_at_end(&f);
 	for (point = 1; more; point++) {
 		json_t *r = NULL;
@@ -553,6 +474,7 @@ static void fails_at_each(int error)
 	printf("(%ld calls) ", point - 2);
 	CU_ASSERT(point > 15);
 	fault.error = 0;
+	fault.lazy = false;
 	end(&f);
 }
 
@@ -700,7 +622,7 @@ static void test_dry_beside(void)
 	json_decref(report);
 	OK(&f, commit(&f, e, 0, &r, 1));
 	vckpt_receipt_clear(&r);
-	is_clean(&f);
+	all_is_clean(&f);
 	end(&f);
 }
 
