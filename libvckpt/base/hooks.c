@@ -54,7 +54,9 @@ int vckpt_hook_check(const char *path, struct vckpt_error *err)
 	if (!realpath(path, real) || stat(real, &st) < 0)
 		return vckpt_fail_errno(err, "%.300s cannot be looked at", path);
 	if (!S_ISREG(st.st_mode))
-		return vckpt_fail(err, VCKPT_EREFUSED, "%.300s is no regular file", path);
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "%.300s is no regular file: a hook is a program or a script",
+				  path);
 	for (;;) {
 		char *slash = strrchr(real, '/');
 

@@ -68,7 +68,8 @@ static int epoch_options(struct vckpt_coordinator *c, const struct vckpt_checkpo
 		vckpt_epoch_clear(&parent);
 	}
 	if (getrandom(&o->token, sizeof(o->token), 0) != sizeof(o->token))
-		return vckpt_fail_errno(err, "no random numbers");
+		return vckpt_fail_errno(err, "cluster %s: no random number for the hold",
+					c->cluster);
 	o->token |= 1; /* 0 is no token */
 	if (vckpt_session_incarnation(c, &o->incarnation, err) < 0 ||
 	    vckpt_store_begin_epoch(c->lease, &o->epoch, err) < 0 ||

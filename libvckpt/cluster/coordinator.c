@@ -16,7 +16,7 @@
 int vckpt_cancel_open(int *fd, struct vckpt_error *err)
 {
 	*fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return *fd < 0 ? vckpt_fail_errno(err, "eventfd") : 0;
+	return *fd < 0 ? vckpt_fail_errno(err, "cannot make an eventfd") : 0;
 }
 
 void vckpt_cancel_now(int fd)
@@ -253,7 +253,7 @@ static void on_cancel(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	event_del(c->cancel);
 	c->canceled = true;
-	vckpt_fail(&why, VCKPT_ECANCELED, "stopped on request");
+	vckpt_fail(&why, VCKPT_ECANCELED, "stopped on request, by a signal or by who called");
 	vckpt_machine_fail(c->machine, &why, vckpt_now());
 	pump(c);
 }
@@ -376,13 +376,14 @@ int vckpt_coordinator_connect(struct vckpt_coordinator *c, bool all, struct vckp
 		struct vckpt_error why = VCKPT_ERROR_NONE;
 
 		if (l->lost) {
-			vckpt_fail(&why, VCKPT_EPEER, "it was said to be off");
+			vckpt_fail(&why, VCKPT_EPEER, "it was said to be off, so it is not asked");
 		} else if (ctx->open_host(ctx->open_arg, l->name, &l->host, &why) == 0) {
 			l->event = event_new(c->base, l->host->ops->fd(l->host),
 					     EV_READ | EV_PERSIST, on_readable, l);
 			if (l->event)
 				continue;
-			vckpt_fail(&why, VCKPT_ESYSTEM, "no memory");
+			vckpt_fail(&why, VCKPT_ESYSTEM, "no memory to watch the stream of host %s",
+				   l->name);
 		}
 		l->error = why;
 		if (!all)
@@ -402,7 +403,8 @@ static int set_up(struct vckpt_coordinator *c, struct vckpt_error *err)
 
 	c->timer = evtimer_new(c->base, on_timer, c);
 	if (!c->timer)
-		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory");
+		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for a timer of cluster %s",
+				  c->ctx->cluster);
 	if (c->ctx->cancel_fd >= 0 && !c->canceled) {
 		c->cancel =
 			event_new(c->base, c->ctx->cancel_fd, EV_READ | EV_PERSIST, on_cancel, c);

@@ -168,7 +168,7 @@ static int nics_of(json_t *list, struct vckpt_guest_definition *g, const char *w
 				  where, VCKPT_GUEST_NICS);
 	g->nics = calloc(n ? n : 1, sizeof(*g->nics));
 	if (!g->nics)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "%s: no memory for its NICs", where);
 	g->n_nics = (uint32_t)n;
 	for (size_t i = 0; i < n; i++) {
 		json_t *one = json_array_get(list, i);
@@ -305,7 +305,7 @@ int vckpt_definition_survey(struct vckpt_guest_definition *g, json_t *survey,
 	g->n_nics = 0;
 	g->nics = calloc(json_array_size(list) + 1, sizeof(*g->nics));
 	if (!g->nics)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "%s: no memory for its NICs", where);
 	if (text_of(survey, "uuid", g->uuid, sizeof(g->uuid), where, err) < 0)
 		return -1;
 	json_array_foreach (list, i, one) {

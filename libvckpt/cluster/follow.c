@@ -138,7 +138,7 @@ static int look_elsewhere(struct search *f, struct vckpt_error *err)
 	int rc = 0;
 
 	if (!home)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory to look for the guests");
 	for (uint32_t i = 0; i < c->n_slots; i++)
 		home[i] = c->slots[i].link;
 	for (uint32_t k = 0; k < c->n_links && rc == 0; k++)
@@ -236,7 +236,7 @@ int vckpt_session_follow(struct vckpt_cluster_session *s, json_t *notes, struct 
 	f.leaving = calloc(c->n_slots + 1, sizeof(*f.leaving));
 	f.found = calloc(c->n_slots + 1, sizeof(*f.found));
 	if (!f.missing || !f.migrated || !f.leaving || !f.found)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory to look for the guests");
 	if (look_at_home(&f, err) < 0 || (f.any && look_elsewhere(&f, err) < 0))
 		return -1;
 	for (uint32_t i = 0; i < c->n_slots; i++)

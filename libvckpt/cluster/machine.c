@@ -258,7 +258,11 @@ void vckpt_machine_gone(struct vckpt_machine *m, uint32_t slot, const struct vck
 		return;
 	m->slots[slot].gone = true;
 	m->slots[slot].waiting = false;
-	vckpt_fail(&e, VCKPT_EPEER, "%s: its host is gone: %s", m->slots[slot].name, why->text);
+	if (strncmp(m->slots[slot].name, "host ", 5) == 0)
+		vckpt_fail(&e, VCKPT_EPEER, "%s: %s", m->slots[slot].name, why->text);
+	else
+		vckpt_fail(&e, VCKPT_EPEER, "%s: its host is gone: %s", m->slots[slot].name,
+			   why->text);
 	m->ops->silent(m, slot, &e);
 }
 

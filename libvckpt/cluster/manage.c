@@ -26,8 +26,8 @@ static int copy_text(char *out, size_t size, const char *text, const char *what,
 		     struct vckpt_error *err)
 {
 	if (strlen(text) >= size)
-		return vckpt_fail(err, VCKPT_EUSAGE, "the name of the %s is too long: %.60s...",
-				  what, text);
+		return vckpt_fail(err, VCKPT_EUSAGE,
+				  "the name of the %s is too long: %.60s (and so on)", what, text);
 	memcpy(out, text, strlen(text) + 1);
 	return 0;
 }

@@ -33,7 +33,7 @@ static int fill_uri(char *out, size_t size, const char *template, const char *ho
 	vckpt_autofree char *uri = vckpt_fill_text(template, strlen(template), PLACE, host);
 
 	if (!uri)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for the %s URI of host %s", what, host);
 	if (strlen(uri) >= size)
 		return vckpt_fail(err, VCKPT_EUSAGE, "the %s URI of host %s is too long", what,
 				  host);

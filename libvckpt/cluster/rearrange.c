@@ -70,7 +70,7 @@ static int begin(struct rearrange *r, const struct vckpt_cluster_ctx *ctx, struc
 	r->notes = json_array();
 	r->told = json_array();
 	if (!r->more)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for a plan of the hosts");
 	memcpy(r->more, opt->to, opt->n_to * sizeof(*r->more));
 	r->s.more = r->more;
 	r->s.n_more = opt->n_to;
@@ -91,7 +91,7 @@ static int begin(struct rearrange *r, const struct vckpt_cluster_ctx *ctx, struc
 	r->not_to = calloc((size_t)c->n_slots * c->n_links + 1, sizeof(*r->not_to));
 	r->moves = calloc(c->n_slots + 1, sizeof(*r->moves));
 	if (!r->hosts || !r->guests || !r->not_to || !r->moves)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for a plan of the hosts");
 	return 0;
 }
 
@@ -162,7 +162,7 @@ static int choose(struct rearrange *r, struct vckpt_error *err)
 	int rc = 0;
 
 	if (!runs)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for a plan of the hosts");
 	for (uint32_t i = 0; i < n; i++) {
 		runs[i] = r->guests[i].leaves;
 		r->guests[i].leaves =
@@ -317,7 +317,7 @@ static int wave(struct rearrange *r, struct vckpt_error *err)
 	n = n > r->n_moves ? r->n_moves : n;
 	moves = calloc(n + 1, sizeof(*moves));
 	if (!moves)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for %u moves of guests", n);
 	for (uint32_t i = 0; i < n; i++) {
 		moves[i].guest = r->moves[i].guest;
 		moves[i].from = &c->links[r->moves[i].from];

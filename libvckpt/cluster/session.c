@@ -28,7 +28,7 @@ static int name_all(struct vckpt_cluster_session *s, struct vckpt_error *err)
 	s->guests = calloc(c->n_slots + 1, sizeof(*s->guests));
 	s->hosts = calloc(c->n_links + 1, sizeof(*s->hosts));
 	if (!s->guests || !s->hosts)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for a session of %u guests", c->n_slots);
 	for (uint32_t i = 0; i < c->n_slots; i++)
 		s->guests[i] = c->slots[i].guest;
 	for (uint32_t i = 0; i < c->n_links; i++)
@@ -181,8 +181,10 @@ int vckpt_session_incarnation(struct vckpt_coordinator *c, uint32_t *number,
 	if (vckpt_store_read_incarnation(c->store, c->cluster, &inc, err) < 0)
 		return -1;
 	if (inc.number >= UINT32_MAX - 1)
-		return vckpt_fail(err, VCKPT_EREFUSED, "cluster %s has no incarnations left",
-				  c->cluster);
+		return vckpt_fail(
+			err, VCKPT_EREFUSED,
+			"cluster %s has no incarnations left: adopt its guests under another name",
+			c->cluster);
 	*number = (uint32_t)inc.number;
 	return 0;
 }

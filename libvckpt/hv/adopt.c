@@ -72,7 +72,7 @@ int vckpt_domain_adopt(struct vckpt_domain *dom, char **json, struct vckpt_error
 	int anew = 0;
 
 	if (!changed || !notes)
-		return vckpt_fail(err, VCKPT_EFAIL, "no memory");
+		return vckpt_fail(err, VCKPT_EFAIL, "no memory to adopt a domain");
 	if (vckpt_domain_ref(dom, &ptr, err) < 0)
 		return -1;
 	if (virDomainIsPersistent(ptr) == 1) {
@@ -90,5 +90,5 @@ int vckpt_domain_adopt(struct vckpt_domain *dom, char **json, struct vckpt_error
 	all = json_pack("{s:O, s:O, s:b}", "changed", changed, "notes", notes, "restart_needed",
 			anew);
 	*json = all ? json_dumps(all, JSON_COMPACT) : NULL;
-	return *json ? 0 : vckpt_fail(err, VCKPT_EFAIL, "no memory");
+	return *json ? 0 : vckpt_fail(err, VCKPT_EFAIL, "no memory to adopt a domain");
 }

@@ -162,7 +162,10 @@ static void *open_main(void *arg)
 	pthread_mutex_lock(&o->lock);
 	o->conn = conn;
 	if (!conn)
-		vckpt_virt_fail(&o->why, "cannot connect to libvirtd at %s (does it run?)", o->uri);
+		vckpt_virt_fail(&o->why,
+				"cannot connect to libvirtd at %s (does it run? `systemctl start "
+				"libvirtd`)",
+				o->uri);
 	o->done = true;
 	pthread_cond_signal(&o->changed);
 	pthread_mutex_unlock(&o->lock);
@@ -337,7 +340,7 @@ int vckpt_hv_open(const char *uri, const struct vckpt_log *log, struct vckpt_hv 
 	if (hv)
 		hv->uri = strdup(uri ? uri : "qemu:///system");
 	if (!hv || !hv->uri) {
-		vckpt_fail_errno(err, "libvirt connection");
+		vckpt_fail_errno(err, "no memory for a connection to libvirtd");
 		free(hv);
 		vckpt_loop_put();
 		return -1;

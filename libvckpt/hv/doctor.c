@@ -173,7 +173,7 @@ int vckpt_hv_doctor(struct vckpt_hv *hv, char **json, struct vckpt_error *err)
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 
 	if (!list)
-		return vckpt_fail(err, VCKPT_EFAIL, "no memory");
+		return vckpt_fail(err, VCKPT_EFAIL, "no memory to look at this host");
 	if (vckpt_hv_conn(hv, &conn, &why) < 0) {
 		add(list, "libvirtd", "bad", "libvirtd", why.text, "start libvirtd");
 	} else {
@@ -183,5 +183,5 @@ int vckpt_hv_doctor(struct vckpt_hv *hv, char **json, struct vckpt_error *err)
 	check_kvm(list);
 	check_stdio(list);
 	*json = json_dumps(list, JSON_COMPACT);
-	return *json ? 0 : vckpt_fail(err, VCKPT_EFAIL, "no memory");
+	return *json ? 0 : vckpt_fail(err, VCKPT_EFAIL, "no memory to look at this host");
 }

@@ -66,7 +66,7 @@ static int run(char *const argv[], const char *what, struct vckpt_error *err)
 	vckpt_close_fd(&from);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
-			return vckpt_fail_errno(err, "qemu-img is lost");
+			return vckpt_fail_errno(err, "cannot wait for the end of qemu-img");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	said[strcspn(said, "\n")] = '\0';

@@ -103,9 +103,11 @@ static int set_paths(struct vckpt_store_capture *c, const char *guest, struct vc
 	if (vckpt_entry_path(c->store, c->cluster, c->epoch, c->dir, err) < 0)
 		return -1;
 	if (stat(c->dir, &st) == 0)
-		return vckpt_fail(err, VCKPT_EREFUSED,
-				  "epoch %" PRIu64 " of cluster %s is committed already", c->epoch,
-				  c->cluster);
+		return vckpt_fail(
+			err, VCKPT_EREFUSED,
+			"epoch %" PRIu64
+			" of cluster %s is committed already: a new one gets another number",
+			c->epoch, c->cluster);
 	if (vckpt_data_dir(c->store, c->cluster, c->epoch, c->dir, err) < 0 ||
 	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "pack", c->pack_path, err) < 0 ||
 	    vckpt_data_path(c->store, c->cluster, c->epoch, guest, "map", c->map_path, err) < 0 ||
@@ -173,7 +175,7 @@ struct vckpt_store_capture *vckpt_capture_begin(const struct vckpt_store *store,
 		return NULL;
 	c = calloc(1, sizeof(*c));
 	if (!c) {
-		vckpt_fail_errno(err, "no memory");
+		vckpt_fail_errno(err, "no memory to capture guest %s", guest);
 		return NULL;
 	}
 	c->store = store;

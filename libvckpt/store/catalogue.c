@@ -335,7 +335,7 @@ static int fill_guests(json_t *guests, struct vckpt_epoch *e, struct vckpt_error
 		return vckpt_fail(err, VCKPT_EDAMAGED, "guests is no list");
 	e->guests = calloc(n + 1, sizeof(*e->guests));
 	if (!e->guests)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for %zu guests", n);
 	for (; e->n_guests < n; e->n_guests++)
 		if (vckpt_receipt_from_json(json_array_get(guests, e->n_guests),
 					    &e->guests[e->n_guests], err) < 0)
@@ -365,7 +365,8 @@ static int fill(json_t *j, struct vckpt_epoch *e, struct vckpt_error *err)
 	    put_text(e->engine, sizeof(e->engine), engine) < 0 ||
 	    put_text(e->gate, sizeof(e->gate), gate) < 0 ||
 	    put_text(e->drain, sizeof(e->drain), drain) < 0 || !json_is_object(record))
-		return vckpt_fail(err, VCKPT_EDAMAGED, "impossible value");
+		return vckpt_fail(err, VCKPT_EDAMAGED,
+				  "a member has a value that vckpt does not write");
 	e->epoch = (uint64_t)epoch;
 	e->incarnation = (uint64_t)incarnation;
 	e->parent = (uint64_t)parent;

@@ -26,8 +26,9 @@ int vckpt_guard_folder(const char *path, bool inside, struct vckpt_error *err)
 				  path);
 	if (S_ISLNK(st.st_mode) && !trusted(st.st_uid))
 		return vckpt_fail(err, VCKPT_EREFUSED,
-				  "%s is a symbolic link that user %u has put there", path,
-				  st.st_uid);
+				  "%s is a symbolic link that user %u has put there: name the "
+				  "folder itself (--store)",
+				  path, st.st_uid);
 	if (stat(path, &st) < 0)
 		return vckpt_fail_errno(err, "cannot look at folder %s", path);
 	/* In a group's store its members make folders, too. */

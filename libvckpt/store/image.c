@@ -99,7 +99,7 @@ static int open_packs(struct vckpt_image *img, struct vckpt_error *err)
 {
 	img->packs = calloc(img->map.n_packs, sizeof(*img->packs));
 	if (!img->packs)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for %u packs", img->map.n_packs);
 	for (uint32_t i = 0; i < img->map.n_packs; i++)
 		img->packs[i].fd = -1;
 	for (uint32_t i = 0; i < img->map.n_packs; i++)
@@ -180,7 +180,7 @@ struct vckpt_image *vckpt_image_open(const struct vckpt_store *store, const char
 		return NULL;
 	img = calloc(1, sizeof(*img));
 	if (!img) {
-		vckpt_fail_errno(err, "no memory");
+		vckpt_fail_errno(err, "no memory to read guest %s", guest);
 		return NULL;
 	}
 	img->store = store;
@@ -259,7 +259,8 @@ static int sort_pages(struct vckpt_image *img, struct vckpt_error *err)
 	img->starts = calloc((size_t)m->n_blocks + 2, sizeof(*img->starts));
 	img->pages_of = malloc((stored + 1) * sizeof(*img->pages_of));
 	if (!img->starts || !img->pages_of)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for a list of %llu pages",
+					(unsigned long long)stored);
 	for (uint64_t i = 0; i < n; i++)
 		if (vckpt_entry_kind(m->entries[i]) == VCKPT_PAGE_STORED)
 			img->starts[vckpt_entry_block(m->entries[i]) + 2]++;
@@ -353,7 +354,7 @@ static int scratch(struct vckpt_image *img, struct vckpt_error *err)
 			img->cache[i] = malloc(VCKPT_BLOCK_RAW);
 	for (int i = 0; i < CACHED; i++)
 		if (!img->cache[i] || !img->room)
-			return vckpt_fail_errno(err, "no memory");
+			return vckpt_fail_errno(err, "no memory to read blocks of pages");
 	return 0;
 }
 
@@ -480,7 +481,7 @@ static int verify_own_pack(struct vckpt_image *img, struct vckpt_error *err)
 
 	read = own_blocks(img, &n);
 	if (!digest || !read)
-		rc = vckpt_fail_errno(err, "no memory");
+		rc = vckpt_fail_errno(err, "no memory to check %s", f->path);
 	else
 		rc = vckpt_pread_full(f->fd, img->room, VCKPT_PACK_HEADER, 0, f->path, err);
 	if (rc == 0)

@@ -59,7 +59,9 @@ int vckpt_key_file_make(const char *path, char id[VCKPT_KEY_ID], struct vckpt_er
 static int check_owner(const char *path, const struct stat *st, struct vckpt_error *err)
 {
 	if (!S_ISREG(st->st_mode))
-		return vckpt_fail(err, VCKPT_EREFUSED, "%s is no regular file", path);
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "%s is no regular file: name the file that `vckpt key new` made",
+				  path);
 	if (st->st_mode & 077)
 		return vckpt_fail(
 			err, VCKPT_EREFUSED,
@@ -212,7 +214,7 @@ static struct vckpt_data_key *new_data_key(const struct vckpt_store *store, cons
 	struct vckpt_data_key *k = calloc(1, sizeof(*k));
 
 	if (!k)
-		vckpt_fail_errno(err, "no memory");
+		vckpt_fail_errno(err, "no memory for the key of guest %s", guest);
 	else if (vckpt_data_path(store, cluster, epoch, guest, "key", path, err) == 0 &&
 		 vckpt_data_key_place(k, vckpt_store_uuid_bytes(store), cluster, epoch, guest,
 				      err) == 0)
@@ -242,7 +244,10 @@ int vckpt_data_key_make(const struct vckpt_store *store, const char *cluster, ui
 	k = new_data_key(store, cluster, epoch, guest, path, err);
 	if (k && access(path, F_OK) == 0) { /* it opens what another capture wrote */
 		vckpt_data_key_free(k);
-		return vckpt_fail(err, VCKPT_EREFUSED, "%s is there already", path);
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "%s is there already, and another capture may need it: take a "
+				  "new checkpoint",
+				  path);
 	}
 	if (k && vckpt_key_random(&k->key, err) == 0 &&
 	    write_wrapped(path, k, &by, use.id, err) == 0) {

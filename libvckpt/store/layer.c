@@ -180,7 +180,7 @@ static int sync_folder_of(const char *path, struct vckpt_error *err)
 	vckpt_autofree char *dir = strdup(path);
 
 	if (!dir)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory to sync the folder of %s", path);
 	*(strrchr(dir, '/') + 1) = '\0';
 	return vckpt_sync_dir(dir, err);
 }

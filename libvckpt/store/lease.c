@@ -213,7 +213,7 @@ static int put_record(const char *dir, const struct record *r, bool first, bool 
 		return vckpt_fail(err, VCKPT_EUSAGE,
 				  "owner, host and purpose of a lease must be UTF-8");
 	if (getrandom(&salt, sizeof(salt), 0) != sizeof(salt))
-		return vckpt_fail_errno(err, "no random numbers");
+		return vckpt_fail_errno(err, "no random number for the name of a lease");
 	snprintf(tail, sizeof(tail), ".%016" PRIx64, salt);
 	if (file_of(dir, r->info.generation, tail, aside, err) < 0 ||
 	    file_of(dir, r->info.generation, "", path, err) < 0)
@@ -303,7 +303,7 @@ struct vckpt_lease *vckpt_lease_acquire(const struct vckpt_store *store, const c
 	}
 	l = calloc(1, sizeof(*l));
 	if (!l) {
-		vckpt_fail_errno(err, "no memory");
+		vckpt_fail_errno(err, "no memory for the lease of cluster %s", cluster);
 		return NULL;
 	}
 	l->store = store;
@@ -333,8 +333,10 @@ int vckpt_lease_check(const struct vckpt_lease *l, struct vckpt_error *err)
 	if (now.info.generation == l->mine.info.generation)
 		return 0;
 	if (now.info.generation == 0)
-		return vckpt_fail(err, VCKPT_EREFUSED, "the lease of cluster %s was removed",
-				  l->cluster);
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "the lease of cluster %s was removed, so another may be at work: "
+				  "see `vckpt log %s`, then try again",
+				  l->cluster, l->cluster);
 	return fail_busy(err, VCKPT_EREFUSED, l->cluster, "was taken over by", &now.info);
 }
 

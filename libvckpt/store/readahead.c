@@ -120,7 +120,7 @@ struct vckpt_readahead *vckpt_readahead_start(const struct vckpt_block_ref *bloc
 	}
 	return r;
 no_memory:
-	vckpt_fail_errno(err, "cannot read ahead");
+	vckpt_fail_errno(err, "cannot start the threads that read packs");
 	vckpt_readahead_free(r);
 	return NULL;
 }

@@ -54,7 +54,8 @@ static int add_epoch(struct vckpt_recall *r, const struct vckpt_store *store, ui
 	r->done[i] = calloc(r->epochs[i].n_guests + 1, sizeof(bool));
 	if (!r->done[i]) {
 		drop_epoch(r, i);
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for the pages of epoch %llu",
+					(unsigned long long)epoch);
 	}
 	r->n_epochs++;
 	return 0;
@@ -95,7 +96,7 @@ struct vckpt_recall *vckpt_recall_new(const struct vckpt_store *store, const cha
 	vckpt_key_wipe(&key, sizeof(key));
 	if (!r || !r->index) {
 		free(r);
-		vckpt_fail_errno(err, "no memory");
+		vckpt_fail_errno(err, "no memory for the index of pages");
 		return NULL;
 	}
 	snprintf(r->cluster, sizeof(r->cluster), "%s", cluster);
@@ -256,7 +257,7 @@ static int recall_pack(struct vckpt_recall *r, const struct vckpt_store *store,
 		return -1;
 	of = match(m, pack, &l);
 	if (!of)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory to recall pages of a pack");
 	return put_pages(r, m, (uint32_t)number, of, &l, err);
 }
 
@@ -296,7 +297,7 @@ static int recall_map(struct vckpt_recall *r, const struct vckpt_store *store,
 	int rc = 0;
 
 	if (!s)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory to recall pages of a map");
 	for (uint32_t i = 0; i < m->n_packs && i < MOST_PACKS && s[i].pages; i++)
 		if (recall_pack(r, store, m, s[i].pack, err) < 0)
 			rc = -1; /* the others may be better */

@@ -32,7 +32,7 @@ static int make_uuid(char out[VCKPT_UUID_TEXT], struct vckpt_error *err)
 	char *p = out;
 
 	if (getrandom(u, sizeof(u), 0) != sizeof(u))
-		return vckpt_fail_errno(err, "no random numbers");
+		return vckpt_fail_errno(err, "no random number for the UUID of a store");
 	u[6] = (uint8_t)((u[6] & 0x0f) | 0x40); /* RFC 9562, version 4 */
 	u[8] = (uint8_t)((u[8] & 0x3f) | 0x80);
 	for (int i = 0; i < 16; i++)
@@ -156,7 +156,7 @@ struct vckpt_store *vckpt_store_open(const char *path, struct vckpt_error *err)
 	s = calloc(1, sizeof(*s));
 	if (!s || !(s->path = strdup(path))) {
 		free(s);
-		vckpt_fail_errno(err, "no memory");
+		vckpt_fail_errno(err, "no memory for store %s", path);
 		return NULL;
 	}
 	memcpy(s->uuid, uuid, sizeof(s->uuid));

@@ -96,7 +96,7 @@ struct vckpt_stream_assembler *vckpt_stream_assembler_new(const void *prologue, 
 	}
 	a = malloc(sizeof(*a));
 	if (!a) {
-		vckpt_fail_errno(err, "migration stream assembler");
+		vckpt_fail_errno(err, "no memory to put a migration stream together");
 		return NULL;
 	}
 	memset(a, 0, offsetof(struct vckpt_stream_assembler, out));

@@ -9,8 +9,10 @@ int vckpt_ram_map_add(struct vckpt_ram_map *m, const uint8_t *name, size_t name_
 	struct vckpt_ram_block *b;
 
 	if (m->n == VCKPT_STREAM_MAX_BLOCKS)
-		return vckpt_fail(err, VCKPT_EREFUSED, "more than %d memory blocks",
-				  VCKPT_STREAM_MAX_BLOCKS);
+		return vckpt_fail(
+			err, VCKPT_EREFUSED,
+			"the guest has more than %d memory blocks, and vckpt takes no more",
+			VCKPT_STREAM_MAX_BLOCKS);
 	if (m->n == m->room) {
 		size_t room = m->room ? m->room * 2 : 16;
 

@@ -522,7 +522,7 @@ struct vckpt_stream_parser *vckpt_stream_parser_new(const struct vckpt_stream_si
 	struct vckpt_stream_parser *p = calloc(1, sizeof(*p));
 
 	if (!p) {
-		vckpt_fail_errno(err, "migration stream parser");
+		vckpt_fail_errno(err, "no memory to take a migration stream apart");
 		return NULL;
 	}
 	p->sink = *sink;

@@ -80,9 +80,16 @@ is "how much was there already" "$(vckpt ls --json | jq -c '[.[].referred_bytes]
 fresh
 sed -i 's/"uuid": *"./&x/' "$VCKPT_STORE/vckpt-store"
 refused "a damaged store" 6 'vckpt-store' ls
+is "which says what to do next" "$(vckpt ls 2>&1 | grep -c '^  next: put that file back')" 1
+is "in JSON, too" "$(vckpt ls --json | jq -r .error.next | grep -c '^put that file back')" 1
 fresh
 truncate -s 300 "$heat/history/000011.json"
 says "a damaged deed is told of" '[?] +-  damaged' vckpt log
+truncate -s 300 "$heat/epochs/000003.json"
+is "a damaged epoch names the others as a way out" \
+	"$(vckpt show heat@3 2>&1 | grep -c '^  next: .*`vckpt restart CLUSTER@EPOCH`')" 1
+vckpt ls --store "$TEST_DIR/none" >"$TEST_DIR/said" 2>&1
+is "who has a cure needs no next step" "$(grep -c 'next:' "$TEST_DIR/said")" 0
 refused "a store that is not there" 3 "$TEST_DIR/none" ls --store "$TEST_DIR/none"
 touch "$TEST_DIR/file"
 refused "a file" 9 "$TEST_DIR/file/vckpt-store: Not a directory" ls --store "$TEST_DIR/file"

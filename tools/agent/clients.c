@@ -329,7 +329,8 @@ static int peer_pid(int fd, pid_t *pid, struct vckpt_error *err)
 		return vckpt_fail_errno(err, "cannot learn who attaches");
 	if (cred.pid <= 0)
 		return vckpt_fail(err, VCKPT_EREFUSED,
-				  "a process of another pid namespace cannot attach");
+				  "a process of another pid namespace cannot attach: run "
+				  "vckpt-agent in that container, or the job without one");
 	*pid = cred.pid;
 	return 0;
 }
@@ -343,7 +344,8 @@ static int may_say(struct vckpt_connection *cn, struct vckpt_error *err)
 		cn->said = now;
 	cn->said += SAY_EVERY;
 	if (cn->said - now > SAY_AT_ONCE * SAY_EVERY)
-		return vckpt_fail(err, VCKPT_EREFUSED, "a program says too much");
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "a program says too much at once: ask more rarely");
 	return 0;
 }
 

@@ -265,8 +265,10 @@ static int may_begin(struct vckpt_agent *a, const struct vckpt_agent_hold *m,
 		return vckpt_fail(err, VCKPT_EUSAGE, "a HOLD must have an expiry");
 	*gate = gate_named(a, m->gate);
 	if (!*gate)
-		return vckpt_fail(err, VCKPT_EREFUSED, "gate %.15s cannot be had in this guest",
-				  *m->gate ? m->gate : "(any)");
+		return vckpt_fail(
+			err, VCKPT_EREFUSED,
+			"gate %.15s cannot be had in this guest: `vckpt doctor` tells why",
+			*m->gate ? m->gate : "(any)");
 	return 0;
 }
 
@@ -360,7 +362,7 @@ void vckpt_hold_release(struct vckpt_agent *a, const struct vckpt_agent_ask *m,
 	} else if (m->epoch && s->over_epoch == m->epoch) {
 		vckpt_fail(&err, VCKPT_ETIME, "the hold expired before");
 	} else {
-		vckpt_fail(&err, VCKPT_ENOTFOUND, "nothing is held");
+		vckpt_fail(&err, VCKPT_ENOTFOUND, "nothing is held in this guest");
 	}
 	out->seq = m->seq;
 	out->code = err.code;

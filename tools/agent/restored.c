@@ -265,7 +265,8 @@ static int open_wire(struct vckpt_restoring *r, const struct vckpt_nic *nic,
 		return -1;
 	w->readable = event_new(r->agent->base, w->in, EV_READ | EV_PERSIST, on_arp, w);
 	if (!w->readable || event_add(w->readable, NULL) < 0)
-		return vckpt_fail(err, VCKPT_ESYSTEM, "cannot watch it");
+		return vckpt_fail(err, VCKPT_ESYSTEM, "cannot watch for answers on NIC %s",
+				  nic->name);
 	return 0;
 }
 

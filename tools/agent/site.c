@@ -65,7 +65,9 @@ static void done(void *arg, const void *what)
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 
 	if (!o)
-		vckpt_fail(&err, VCKPT_EREFUSED, "whoever ran the hooks was killed");
+		vckpt_fail(&err, VCKPT_EREFUSED,
+			   "the process that ran the hooks was killed: the log of the agent's "
+			   "service says by whom");
 	else
 		err = o->err;
 	vckpt_log(&a->log, err.code == VCKPT_OK ? VCKPT_INFO : VCKPT_WARN, "site",

@@ -8,12 +8,16 @@
 int tool_failed_with(struct tool *t, const char *command, const struct vckpt_error *err,
 		     json_t *record)
 {
+	const char *next = tool_next_step(command, err);
+
 	tool_progress_free(t->progress);
 	t->progress = NULL;
 	if (t->json) {
 		json_t *j = json_pack("{s:{s:s, s:s}}", "error", "code", vckpt_code_name(err->code),
 				      "text", err->text);
 
+		if (next)
+			json_object_set_new(json_object_get(j, "error"), "next", json_string(next));
 		if (record)
 			json_object_set(j, "record", record);
 		tool_print_json(j);
@@ -23,6 +27,8 @@ int tool_failed_with(struct tool *t, const char *command, const struct vckpt_err
 		if (!t->quiet) {
 			tool_print_hooks(stderr, json_object_get(record, "hooks"), true);
 			tool_print_notes(stderr, record);
+			if (next)
+				fprintf(stderr, "  next: %s\n", next);
 		}
 	}
 	/* A newer host may know codes that we do not document. */

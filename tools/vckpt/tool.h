@@ -94,6 +94,8 @@ int tool_examine(struct tool *t, const struct vckpt_store *store, const char *cl
 void tool_print_findings(const json_t *findings);
 
 /* print.c */
+/* What to do after an error whose text names no cure; NULL: nothing is known.  A constant. */
+const char *tool_next_step(const char *command, const struct vckpt_error *err);
 /* Says what failed and returns the exit code.  `record` (may be NULL): how far it came; with --json
  * it stands beside the error, else its notes are told. */
 int tool_failed(struct tool *t, const char *command, const struct vckpt_error *err);

@@ -35,7 +35,7 @@ static struct vckpt_known *make(const struct vckpt_session *s, uint64_t epoch,
 	struct vckpt_known *k = calloc(1, sizeof(*k));
 
 	if (!k) {
-		vckpt_fail_errno(err, "no memory");
+		vckpt_fail_errno(err, "no memory for what the store has of cluster %s", s->cluster);
 		return NULL;
 	}
 	snprintf(k->store, sizeof(k->store), "%s", vckpt_store_uuid(s->store));

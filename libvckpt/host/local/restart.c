@@ -345,7 +345,9 @@ static json_t *hear_rewound(struct vckpt_guest *g, const struct vckpt_host_reque
 	json_t *j;
 
 	if (vckpt_guest_agent(g, deadline, &e) == 0 && g->agent.welcome.version < 2)
-		vckpt_fail(&e, VCKPT_EREFUSED, "its vckpt-agent is too old to cut files back");
+		vckpt_fail(&e, VCKPT_EREFUSED,
+			   "its vckpt-agent is too old to cut files back: install the one that "
+			   "belongs to this vckpt");
 	if (e.code != VCKPT_OK ||
 	    vckpt_agent_call(&g->agent, VCKPT_AGENT_REWIND, &vckpt_agent_rewind_type, &m,
 			     VCKPT_AGENT_REWOUND, &vckpt_agent_rewound_type, &r, deadline,

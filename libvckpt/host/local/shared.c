@@ -41,7 +41,7 @@ int vckpt_local_new(const struct vckpt_local_config *config, struct vckpt_local 
 				  config->run_dir ? config->run_dir : "\"\"");
 	l = calloc(1, sizeof(*l));
 	if (!l)
-		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory");
+		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for this host");
 	l->log = config->log;
 	l->buffer = config->buffer;
 	snprintf(l->hooks, sizeof(l->hooks), "%s",

@@ -381,10 +381,10 @@ int vckpt_null_open(struct vckpt_null_world *w, const char *name, struct vckpt_h
 	struct null_host *h = calloc(1, sizeof(*h));
 
 	if (!h)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for host %s", name);
 	h->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (h->timer < 0) {
-		vckpt_fail_errno(err, "timerfd_create");
+		vckpt_fail_errno(err, "host %s: cannot make a timer", name);
 		free(h);
 		return -1;
 	}
