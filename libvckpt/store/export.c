@@ -378,7 +378,7 @@ int vckpt_export(const struct vckpt_store *store, const char *cluster, uint64_t 
 	int rc = -1;
 
 	if (!f)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for an export");
 	f->store = store;
 	f->cluster = cluster;
 	f->epoch = epoch;

@@ -161,7 +161,7 @@ static int import_guests(struct import *im, const json_t *manifest, struct vckpt
 
 	im->entry.guests = calloc(json_array_size(guests) + 1, sizeof(*im->entry.guests));
 	if (!im->entry.guests)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for the guests of an import");
 	json_array_foreach (guests, i, g) {
 		im->entry.n_guests++;
 		if (import_guest(im, g, &im->entry.guests[i], err) < 0)

@@ -118,7 +118,7 @@ int tool_examine(struct tool *t, const struct vckpt_store *store, const char *cl
 	int rc;
 
 	if (!numbers)
-		return vckpt_fail_errno(err, "no memory");
+		return vckpt_fail_errno(err, "no memory for %zu epochs", n);
 	for (size_t i = 0; i < n; i++)
 		numbers[i] = (uint64_t)json_integer_value(json_array_get(epochs, i));
 	o.threads = cpus > 0 ? (unsigned)cpus : 1;
@@ -199,7 +199,7 @@ static int run(struct tool *t, int argc, char **argv)
 	int rc;
 
 	if (!o.words) {
-		vckpt_fail_errno(&err, "no memory");
+		vckpt_fail_errno(&err, "no memory for %d arguments", argc);
 		return tool_failed(t, "check", &err);
 	}
 	tool_parse(t, &argp, "check", argc, argv, &o);

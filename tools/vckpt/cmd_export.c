@@ -71,7 +71,7 @@ static int on_tick(void *arg, const char *guest, uint64_t done, uint64_t total,
 
 	o->ctx.progress(o->ctx.progress_arg, &p);
 	if (poll(&cancel, 1, 0) > 0)
-		return vckpt_fail(err, VCKPT_ECANCELED, "given up");
+		return vckpt_fail(err, VCKPT_ECANCELED, "guest %s: its export is given up", guest);
 	return 0;
 }
 

@@ -203,7 +203,7 @@ static int read_manifest(struct import *o, struct vckpt_error *err)
 	if (tool_pick_cluster(o->t, o->cluster, o->name, err) < 0)
 		return -1;
 	o->manifest = plain_manifest(o);
-	return o->manifest ? 0 : vckpt_fail_errno(err, "no memory");
+	return o->manifest ? 0 : vckpt_fail_errno(err, "no memory for a manifest");
 }
 
 /* ---- is it that cluster? ---- */
@@ -302,7 +302,7 @@ static int on_tick(void *arg, const char *guest, uint64_t done, uint64_t total,
 
 	o->ctx.progress(o->ctx.progress_arg, &p);
 	if (poll(&cancel, 1, 0) > 0)
-		return vckpt_fail(err, VCKPT_ECANCELED, "given up");
+		return vckpt_fail(err, VCKPT_ECANCELED, "guest %s: its import is given up", guest);
 	return 0;
 }
 

@@ -169,7 +169,7 @@ static int run(struct tool *t, int argc, char **argv)
 	int rc = -1;
 
 	if (!epochs || !o.words) {
-		vckpt_fail_errno(&err, "no memory");
+		vckpt_fail_errno(&err, "no memory for %d arguments", argc);
 		goto out;
 	}
 	tool_parse(t, &argp, "prune", argc, argv, &o);
