@@ -14,6 +14,7 @@
 #include "store/lease.h"
 #include "store/seal.h"
 #include "store/secret.h"
+#include "store/sweep.h"
 #include "store/used.h"
 
 #define CURE_ENTRY                                                                                 \
@@ -145,6 +146,25 @@ static void check_history(struct vckpt_check *c)
 	}
 }
 
+/* Left-overs, tickets of suspensions that came to nothing: no damage.  Of who is at the cluster now
+ * they may be work. */
+static void note_strays(struct vckpt_check *c)
+{
+	const struct vckpt_sweep dry = {.dry = true};
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	struct vckpt_lease_info info;
+	struct vckpt_swept strays = {0};
+
+	if (c->options->epochs || json_array_size(c->damaged) ||
+	    vckpt_lease_inspect(c->store, c->cluster, &info, NULL) < 0 || info.live ||
+	    vckpt_sweep_run(c->store, c->cluster, &dry, &strays, NULL) < 0 || !strays.files)
+		return;
+	vckpt_fail(&why, VCKPT_OK, "%" PRIu64 " files (%" PRIu64 " bytes) that no epoch needs",
+		   strays.files, strays.bytes);
+	of_cluster(c, "data", &why, VCKPT_LEVEL_NOTE,
+		   "the next checkpoint removes them, or `vckpt prune`");
+}
+
 void vckpt_check_cluster(struct vckpt_check *c)
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
@@ -172,6 +192,7 @@ void vckpt_check_cluster(struct vckpt_check *c)
 			   "`vckpt repair` puts it aside; the next checkpoint writes all pages");
 	check_lease(c);
 	check_history(c);
+	note_strays(c);
 }
 
 /* ---- which epochs ---- */

@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "base/fault.h"
 #include "store/blob.h"
 #include "store/examine.h"
 #include "store/keys.h"

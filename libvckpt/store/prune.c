@@ -9,7 +9,6 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/fault.h"
 #include "store/catalogue.h"
 #include "store/layout.h"
 #include "store/repack.h"
@@ -140,12 +139,10 @@ static int drop_entries(struct prune *p, struct vckpt_error *err)
 		uint64_t epoch = p->dropped[i].epoch;
 
 		if (p->lease &&
-		    (renew(p, err) < 0 || vckpt_fault_point("store.prune.entry", NULL, err) < 0 ||
-		     vckpt_catalogue_remove(p->lease, epoch, err) < 0))
+		    (renew(p, err) < 0 || vckpt_catalogue_remove(p->lease, epoch, err) < 0))
 			return -1;
 		json_array_append_new(p->gone, json_integer((json_int_t)epoch));
 	}
-	vckpt_fault_here("store.prune.dropped", NULL);
 	return 0;
 }
 

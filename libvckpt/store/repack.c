@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "base/fault.h"
 #include "base/io.h"
 #include "store/block.h"
 #include "store/guard.h"
@@ -126,8 +125,6 @@ static int put(const struct job *j, const void *data, size_t len, uint64_t at,
 {
 	const char *p = data;
 
-	if (vckpt_fault_point("store.repack.write", NULL, err) < 0)
-		return -1;
 	while (len > 0) {
 		ssize_t n = pwrite(j->to, p, len, (off_t)at);
 
@@ -178,8 +175,6 @@ static int write_aside(struct job *j, struct vckpt_error *err)
 			return -1;
 	if (ftruncate(j->to, j->st.st_size) < 0)
 		return vckpt_fail_errno(err, "cannot write %s", j->aside);
-	if (vckpt_fault_point("store.repack.sync", NULL, err) < 0)
-		return -1;
 	return fsync(j->to) < 0 ? vckpt_fail_errno(err, "cannot sync %s", j->aside) : 0;
 }
 
@@ -206,13 +201,11 @@ static int put_in_place(struct job *j, struct vckpt_repacked *out, struct vckpt_
 		unlink(j->aside);
 		return 0;
 	}
-	if ((j->how->may && j->how->may(j->how->arg, err) < 0) ||
-	    vckpt_fault_point("store.repack.rename", NULL, err) < 0)
+	if (j->how->may && j->how->may(j->how->arg, err) < 0)
 		return -1;
 	if (rename(j->aside, j->path) < 0)
 		return vckpt_fail_errno(err, "cannot rename %s to %s", j->aside, j->path);
 	out->freed = out->takes - takes;
-	vckpt_fault_here("store.repack.renamed", NULL);
 	return sync_folder(j->path, err);
 }
 

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/fault.h"
 #include "base/io.h"
 #include "store/catalogue.h"
 #include "store/layout.h"
@@ -150,8 +149,6 @@ static int link_aside(const char *from, const char *to, struct vckpt_error *err)
 
 		if (len >= (int)sizeof(path))
 			return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", to);
-		if (vckpt_fault_point("store.repair.link", NULL, err) < 0)
-			return -1;
 		if (link(from, path) == 0 || errno == ENOENT || is_same(from, path))
 			return 0;
 		if (errno != EEXIST)
@@ -272,7 +269,6 @@ static int put_epoch_aside(struct repair *r, const char *number, const char *why
 		    link_needs(r, number, &e, err) < 0)
 			return -1;
 		if (sync_data(r, number, err) < 0 || link_entry(r, number, err) < 0 ||
-		    vckpt_fault_point("store.repair.entry", NULL, err) < 0 ||
 		    vckpt_catalogue_remove(r->lease, epoch, err) < 0)
 			return -1;
 	}

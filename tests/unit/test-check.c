@@ -323,6 +323,32 @@ static void test_gone(void)
 	end(&f);
 }
 
+/* What a writer left that was killed is no damage, and said when nobody can be at it any more. */
+static void test_strays(void)
+{
+	struct vckpt_capture_options o = {.codec = VCKPT_CODEC_LZ4};
+	struct vckpt_receipt r;
+	json_t *report;
+	struct fix f;
+	uint64_t e;
+
+	begin(&f);
+	fill_store(&f);
+	OK(&f, vckpt_store_begin_epoch(f.lease, &e, &f.err));
+	OK(&f, capture(&f, e, "n1", &o, 3, 9, &r));
+	vckpt_receipt_clear(&r);
+	report = examine(&f, false, 0);
+	CU_ASSERT_EQUAL(json_array_size(json_object_get(report, "findings")), 0);
+	json_decref(report);
+	vckpt_lease_release(f.lease);
+	f.lease = NULL;
+	report = examine(&f, false, 0);
+	CU_ASSERT_TRUE(vckpt_report_is_clean(report));
+	CU_ASSERT_EQUAL(json_array_size(json_object_get(report, "findings")), 1);
+	json_decref(report);
+	end(&f);
+}
+
 /* Only what is asked for is looked at. */
 static void test_one_epoch(void)
 {
@@ -455,6 +481,7 @@ static const struct unit_test tests[] = {
 	{"a flipped bit in every file of an encrypted store", test_flips_sealed},
 	{"without the key", test_no_key},
 	{"files gone or cut short", test_gone},
+	{"files that no epoch needs", test_strays},
 	{"one epoch", test_one_epoch},
 	{"layers of disks", test_layers},
 	{"progress, and given up", test_progress},
