@@ -104,7 +104,7 @@ struct vckpt_checkpoint_options {
 	const char *engine; /* "background", "stop-copy"; NULL or "": what can be had */
 	const char *gate;   /* "nic-plug", "socket", "none"; NULL or "": the best all guests have */
 	enum vckpt_drain drain;
-	const char *codec; /* "lz4", "zstd", "none"; NULL or "": the store's default */
+	const char *codec; /* "auto", "lz4", "zstd", "none"; NULL or "": lz4 */
 	int level;         /* of the codec, 0 default */
 	uint64_t limit;    /* bytes a second that are written on each host, 0 any: see man page */
 	uint64_t parent;   /* committed epoch whose pages may be referred to; 0 none */
@@ -133,9 +133,9 @@ struct vckpt_checkpoint_options {
  * state", "run", "release", "stream", "commit"} "loud": [{"guest", "pid", "rank", "peer", "bytes",
  * "what"}] "guests": [{"guest", "domain", "host", "engine", "paused_ms", "steps": as "phases", its
  * own part of each, "prepare":
- * {...}, "hold": {...}, "release": {...}, "receipt": {...}}]     the hosts' own details; tcp
- * counters in "prepare" and "release", "outside": [{"guest", "id", "level", "object", "text",
- * "cure"}]: what the cut does not contain, "notes":
+ * {...}, "hold": {...}, "release": {...}, "receipt": {...}, "compress": {...} (codec auto:
+ * store/choose.h)}]     the hosts' own details; tcp counters in "prepare" and "release", "outside":
+ * [{"guest", "id", "level", "object", "text", "cure"}]: what the cut does not contain, "notes":
  * ["..."], "hooks": [{"when", "host", "guest"?, "hook", "status", "late", "took_ms", "said"}];
  * those that are run after the commit are in the history, not in the catalogue
  */

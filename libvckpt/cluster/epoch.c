@@ -297,6 +297,7 @@ void vckpt_epoch_machine_clear(struct vckpt_epoch_machine *e)
 		json_decref(e->guests[i].hold);
 		json_decref(e->guests[i].release);
 		json_decref(e->guests[i].receipt);
+		json_decref(e->guests[i].compress);
 	}
 	free(e->guests);
 	json_decref(e->loud);

@@ -73,8 +73,8 @@ struct vckpt_epoch_guest {
 	uint64_t stop_ns, run_ns;  /* host's clock, 0 unknown */
 	uint64_t done, total;      /* bytes of the capture */
 	char not_now[200];
-	struct vckpt_phase steps[VCKPT_EPOCH_PHASES]; /* its own part of each; no names */
-	json_t *prepare, *hold, *release, *receipt;   /* details, owned; may be NULL */
+	struct vckpt_phase steps[VCKPT_EPOCH_PHASES];          /* its own part of each; no names */
+	json_t *prepare, *hold, *release, *receipt, *compress; /* details, owned; may be NULL */
 };
 
 struct vckpt_epoch_machine {

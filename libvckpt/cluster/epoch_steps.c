@@ -500,6 +500,9 @@ void vckpt_epoch_captured(struct vckpt_epoch_machine *e, uint32_t i,
 	g->captured = true;
 	vckpt_step_end(&e->m, &g->steps[VCKPT_PHASE_STREAM]);
 	g->receipt = vckpt_event_detail(ev);
+	/* It is told, but no part of the receipt. */
+	g->compress = json_incref(json_object_get(g->receipt, "compress"));
+	json_object_del(g->receipt, "compress");
 	if (vckpt_epoch_is_being_read(e, i))
 		e->m.slots[i].due = e->m.now + e->opt.deadlines.run_ns;
 	if (e->state == VCKPT_EPOCH_CAPTURING && ALL(e, captured))

@@ -128,6 +128,7 @@ static json_t *epoch_guests(const struct vckpt_coordinator *c, const struct vckp
 		set_detail(o, "prepare", g->prepare);
 		set_detail(o, "hold", g->hold);
 		set_detail(o, "release", g->release);
+		set_detail(o, "compress", g->compress);
 		if (receipts)
 			set_detail(o, "receipt", g->receipt);
 		json_array_append_new(list, o);

@@ -141,6 +141,7 @@ static int start_packer(struct vckpt_store_capture *c, const struct vckpt_captur
 {
 	struct vckpt_packer_how how = {.codec = o->codec,
 				       .level = o->level,
+				       .choose = o->choose,
 				       .threads = o->threads,
 				       .pool = o->pool,
 				       .pace = o->pace,
@@ -264,6 +265,14 @@ static uint64_t *entry(struct vckpt_store_capture *c, uint32_t block, uint64_t p
 	return &c->map.entries[c->map.first[block] + page];
 }
 
+/* Of a page given twice the packer hears twice, so it may be told of less than there is. */
+static void expect(struct vckpt_store_capture *c)
+{
+	uint64_t all = c->map.first[c->map.n_ram] * VCKPT_PAGE;
+
+	vckpt_packer_expect(c->packer, all > c->bytes_in ? all - c->bytes_in : 0);
+}
+
 int vckpt_capture_page(struct vckpt_store_capture *c, uint32_t block, uint64_t page,
 		       const void *data, struct vckpt_error *err)
 {
@@ -277,14 +286,14 @@ int vckpt_capture_page(struct vckpt_store_capture *c, uint32_t block, uint64_t p
 		return -1;
 	if (data && (uintptr_t)data % 8)
 		data = memcpy(copy, data, sizeof(copy));
+	c->bytes_in += VCKPT_PAGE;
+	expect(c);
 	if (!data || is_zero(data)) {
-		c->bytes_in += VCKPT_PAGE;
 		*e = vckpt_entry(VCKPT_PAGE_ZERO, 0, 0);
 		return 0;
 	}
 	if (vckpt_packer_page(c->packer, data, &in, &place, &why) < 0)
 		return keep(c, &why, err);
-	c->bytes_in += VCKPT_PAGE;
 	c->packer_in += VCKPT_PAGE;
 	*e = vckpt_entry(VCKPT_PAGE_OWN, place, in);
 	return 0;
@@ -553,6 +562,11 @@ int vckpt_capture_finish(struct vckpt_store_capture *c, struct vckpt_receipt *re
 	receipt->bytes_out = receipt->pack.bytes + receipt->map.bytes + receipt->device.bytes +
 			     receipt->xml.bytes + receipt->pages.bytes;
 	return 0;
+}
+
+json_t *vckpt_capture_chosen(const struct vckpt_store_capture *c)
+{
+	return vckpt_packer_chosen(c->packer);
 }
 
 void vckpt_capture_give_up(struct vckpt_store_capture *c)

@@ -27,6 +27,7 @@
 struct vckpt_capture_options {
 	enum vckpt_codec codec;
 	int level;               /* of zstd; 0: 1 */
+	bool choose;             /* neither: what keeps the caller from waiting (store/choose.h) */
 	unsigned threads;        /* that compress and write; 0: page() does it itself */
 	uint64_t parent;         /* committed epoch whose pages stay unless given anew; 0: none */
 	struct vckpt_pool *pool; /* for pages that wait for the threads; NULL: a few blocks only */
@@ -94,6 +95,10 @@ void vckpt_capture_give_up(struct vckpt_store_capture *c);
 
 /* Stops and removes the files. Frees; NULL is fine.  Not after a finish() that succeeded. */
 void vckpt_capture_abort(struct vckpt_store_capture *c);
+
+/* With `choose`, after a finish() that succeeded: what was taken and why (store/choose.h), a new
+ * reference; else NULL. */
+json_t *vckpt_capture_chosen(const struct vckpt_store_capture *c);
 
 /* Frees after a finish() that succeeded; NULL is fine. */
 void vckpt_capture_free(struct vckpt_store_capture *c);

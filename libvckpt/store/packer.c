@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "store/choose.h"
 #include "store/guard.h"
 
 #define MAX_THREADS 64
@@ -43,6 +44,7 @@ struct vckpt_packer {
 	int fd;
 	enum vckpt_codec codec;
 	int level;
+	bool choose;
 	const struct vckpt_data_key *key;
 
 	struct vckpt_index *index;
@@ -68,6 +70,9 @@ struct vckpt_packer {
 	uint64_t *at;
 	uint32_t n_blocks, n_buffers_filled;
 	size_t blocks_room, at_room;
+	struct vckpt_choice choice;
+	uint64_t came; /* when page() got its last buffer */
+	atomic_uint_fast64_t to_come;
 
 	/* `append` guards the end of the file */
 	pthread_mutex_t append;
@@ -130,23 +135,92 @@ static int append(struct vckpt_packer *p, const uint8_t header[VCKPT_BLOCK_HEADE
 	return rc;
 }
 
+/* Under the lock. */
+static struct vckpt_choice_load load_of(const struct vckpt_packer *p)
+{
+	uint64_t packed = atomic_load(&p->packed), written = atomic_load(&p->written) * VCKPT_PAGE;
+	uint64_t pool = p->pool ? atomic_load(&p->pool->left) : 0;
+
+	return (struct vckpt_choice_load){
+		.queued = (uint64_t)(p->n_buffers - p->n_free) * VCKPT_BLOCK_RAW,
+		.room = (uint64_t)p->n_free * VCKPT_BLOCK_RAW + pool,
+		.to_come = atomic_load(&p->to_come),
+		.share = packed > written && packed ? (double)written / (double)packed : 1,
+	};
+}
+
+/* Compresses a block in these ways, and throws that away. */
+static void sample(struct vckpt_packer *p, struct worker *w, const struct buffer *b, unsigned ways)
+{
+	uint64_t raw = b->pages * VCKPT_PAGE;
+
+	for (unsigned i = 0; i < VCKPT_WAYS; i++) {
+		uint64_t began = vckpt_now();
+		size_t got;
+
+		if (!(ways >> i & 1))
+			continue;
+		got = vckpt_codec_compress(&w->work, vckpt_ways[i].codec, vckpt_ways[i].level,
+					   b->raw, raw, w->room);
+		began = vckpt_now() - began;
+		pthread_mutex_lock(&p->lock);
+		vckpt_choice_sampled(&p->choice, i, raw, got ? got : raw, began);
+		pthread_mutex_unlock(&p->lock);
+	}
+}
+
+static unsigned choose(struct vckpt_packer *p, struct worker *w, const struct buffer *b)
+{
+	struct vckpt_choice_load load;
+	unsigned way, ways;
+
+	pthread_mutex_lock(&p->lock);
+	load = load_of(p);
+	ways = vckpt_choice_samples(&p->choice, &load);
+	pthread_mutex_unlock(&p->lock);
+	if (ways)
+		sample(p, w, b, ways);
+	pthread_mutex_lock(&p->lock);
+	load = load_of(p);
+	way = vckpt_choice_take(&p->choice, &load);
+	pthread_mutex_unlock(&p->lock);
+	return way;
+}
+
+/* Under the lock: what a block cost. */
+static void learn(struct vckpt_packer *p, unsigned way, const struct vckpt_block_ref *ref,
+		  uint64_t compress, uint64_t write)
+{
+	if (!p->choose)
+		return;
+	vckpt_choice_packed(&p->choice, way, ref->pages * VCKPT_PAGE, ref->stored, compress);
+	vckpt_choice_wrote(&p->choice, ref->stored, write);
+}
+
 /* Returns how many bytes it wrote. */
 static uint64_t pack(struct vckpt_packer *p, struct worker *w, struct buffer *b)
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 	uint8_t header[VCKPT_BLOCK_HEADER];
 	struct vckpt_block_ref ref = {0};
+	unsigned way = p->choose ? choose(p, w, b) : 0;
+	uint64_t t[3];
 	const void *bytes;
 
 	if (atomic_load(&p->failed))
 		return 0;
-	bytes = vckpt_block_encode(&w->work, p->codec, p->level, p->key, b->number, b->raw,
-				   b->pages, w->room, header, &ref);
+	t[0] = vckpt_now();
+	bytes = vckpt_block_encode(&w->work, p->choose ? vckpt_ways[way].codec : p->codec,
+				   p->choose ? vckpt_ways[way].level : p->level, p->key, b->number,
+				   b->raw, b->pages, w->room, header, &ref);
+	t[1] = vckpt_now();
 	if (append(p, header, bytes, &ref, &why) < 0) {
 		keep_error(p, &why);
 		return 0;
 	}
+	t[2] = vckpt_now();
 	pthread_mutex_lock(&p->lock);
+	learn(p, way, &ref, t[1] - t[0], t[2] - t[1]);
 	p->blocks[b->number] = ref;
 	if (p->index)
 		memcpy(p->hashes + (size_t)b->number * VCKPT_BLOCK_PAGES, w->hashes,
@@ -393,6 +467,8 @@ struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16]
 	snprintf(p->path, sizeof(p->path), "%s", path);
 	p->codec = how->codec;
 	p->level = how->level ? how->level : 1;
+	p->choose = how->choose;
+	p->choice.threads = how->threads;
 	p->key = how->key;
 	p->index = how->index;
 	p->pack = how->pack;
@@ -433,10 +509,13 @@ undo:
 /* A number, and an empty buffer for it. */
 static int next_buffer(struct vckpt_packer *p, struct vckpt_error *err)
 {
+	uint64_t asked = vckpt_now();
 	uint32_t number;
 	int rc;
 
 	pthread_mutex_lock(&p->lock);
+	if (p->choose && p->came)
+		vckpt_choice_arrived(&p->choice, VCKPT_BLOCK_RAW, asked - p->came);
 	rc = number_buffer(p, &number, err);
 	if (rc == 0 && !p->free && vckpt_pool_take(p->pool, sizeof(*p->current)) &&
 	    add_buffer(p, NULL) < 0)
@@ -457,6 +536,7 @@ static int next_buffer(struct vckpt_packer *p, struct vckpt_error *err)
 		p->current->next = NULL;
 		p->current->pages = 0;
 		p->current->number = number;
+		p->came = p->choose ? vckpt_now() : 0;
 	}
 	pthread_mutex_unlock(&p->lock);
 	return rc;
@@ -493,6 +573,16 @@ int vckpt_packer_page(struct vckpt_packer *p, const void *data, uint32_t *buffer
 	if (b->pages == VCKPT_BLOCK_PAGES)
 		submit(p);
 	return 0;
+}
+
+void vckpt_packer_expect(struct vckpt_packer *p, uint64_t bytes)
+{
+	atomic_store_explicit(&p->to_come, bytes, memory_order_relaxed);
+}
+
+json_t *vckpt_packer_chosen(const struct vckpt_packer *p)
+{
+	return p->choose ? vckpt_choice_tell(&p->choice) : NULL;
 }
 
 bool vckpt_packer_behind(struct vckpt_packer *p)

@@ -11,6 +11,8 @@
 #ifndef VCKPT_STORE_PACKER_H
 #define VCKPT_STORE_PACKER_H
 
+#include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +28,7 @@ struct vckpt_packer;
 struct vckpt_packer_how {
 	enum vckpt_codec codec;
 	int level;
+	bool choose; /* neither of both: what suits (store/choose.h) */
 	unsigned threads;
 	struct vckpt_pool *pool; /* for more buffers than a few; NULL: none */
 	struct vckpt_pace *pace; /* of threads, while page() need not wait for them; NULL: none */
@@ -42,6 +45,12 @@ struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16]
 /* Copies one page; says in which buffer it is and where in it.  Fails at once after any failure. */
 int vckpt_packer_page(struct vckpt_packer *p, const void *data, uint32_t *buffer, unsigned *place,
 		      struct vckpt_error *err);
+
+/* How much is still to come, in bytes: for the choice.  Of whoever calls page(). */
+void vckpt_packer_expect(struct vckpt_packer *p, uint64_t bytes);
+
+/* What was chosen (vckpt_choice_tell()), NULL if nothing was to be.  After finish(). */
+json_t *vckpt_packer_chosen(const struct vckpt_packer *p);
 
 /* page() had to wait for the threads, and they have not caught up by half since. */
 bool vckpt_packer_behind(struct vckpt_packer *p);

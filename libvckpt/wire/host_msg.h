@@ -139,7 +139,7 @@ struct vckpt_host_request {
 	uint32_t token;             /* HOLD: of the marker frames, the same for all guests */
 	char gate[16];              /* HOLD: wanted make, "" any, "none" no hold */
 	char engine[16];            /* PREPARE, RESTORE: wanted engine, "" any */
-	char codec[16];             /* PREPARE: "lz4", "zstd", "none", "" default */
+	char codec[16];             /* PREPARE: "auto", "lz4", "zstd", "none", "" lz4 */
 	int32_t level;              /* of the codec; 0 default.  Travels as its two's complement */
 	char store[VCKPT_PATH_MAX]; /* OPEN */
 	char attempt[40]; /* PREPARE..: the coordinator's lease id, names the attempt in the store

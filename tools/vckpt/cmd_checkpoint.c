@@ -40,7 +40,7 @@ static const struct argp_option options[] = {
 	 "prefer: cut also if the guests do not become quiet in time, and record it (default); "
 	 "require: give up then; none: do not hold",
 	 0},
-	{"codec", OPT_CODEC, "NAME", 0, "lz4 (default), zstd or none", 0},
+	{"codec", OPT_CODEC, "NAME", 0, "lz4 (default), zstd, none, or auto: what suits", 0},
 	{"level", OPT_LEVEL, "N", 0, "compression level of the codec", 0},
 	{"limit", OPT_LIMIT, "MIB", 0,
 	 "write at most so many MiB a second on each host, as long as no guest has to wait for it",

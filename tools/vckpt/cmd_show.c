@@ -62,6 +62,37 @@ static void print_pages(const struct vckpt_receipt *r)
 	       (unsigned long long)r->pages_zero, r->n_needs);
 }
 
+/* Of codec auto: how much was compressed how, and what decided. */
+static void print_compress(const json_t *record, const char *guest)
+{
+	const json_t *g, *c = NULL, *n;
+	double blocks = 0, why = 0;
+	const char *key, *most = "";
+	size_t i;
+
+	json_array_foreach (json_object_get(record, "guests"), i, g)
+		if (strcmp(tool_string(g, "guest"), guest) == 0)
+			c = json_object_get(g, "compress");
+	if (!c)
+		return;
+	json_object_foreach (json_object_get(c, "blocks"), key, n)
+		blocks += json_number_value(n);
+	printf("    compressed:");
+	json_object_foreach (json_object_get(c, "blocks"), key, n)
+		if (json_number_value(n) > 0)
+			printf(" %.0f %% %s,", 100 * json_number_value(n) / blocks, key);
+	json_object_foreach (json_object_get(c, "why"), key, n)
+		if (json_number_value(n) > why) {
+			why = json_number_value(n);
+			most = key;
+		}
+	printf(" mostly since %s\n", strcmp(most, "smallest") == 0
+					     ? "that is smallest of what keeps up"
+				     : strcmp(most, "no use") == 0 ? "nothing makes it smaller"
+				     : strcmp(most, "queue") == 0  ? "else the guest would wait"
+								   : "there was little to measure");
+}
+
 static void print_epoch(const struct vckpt_epoch *e)
 {
 	static const char *const phases[] = {"prepare", "quiet",        "stop",
@@ -97,6 +128,7 @@ static void print_epoch(const struct vckpt_epoch *e)
 		printf("  %s: %s of memory, %s stored", r->guest,
 		       tool_bytes(a, (double)r->ram_bytes), tool_bytes(b, (double)r->bytes_out));
 		print_pages(r);
+		print_compress(e->record, r->guest);
 		if (r->key[0])
 			printf("    encrypted%s\n", r->disks ? "; its disks are not" : "");
 		print_disks(r);

@@ -16,7 +16,7 @@ enum kind { TEXT, PATH, CHOICE, ORDER, DRAIN, LEVEL, MIB, SECONDS, TIME, SHARE, 
 
 static const char *const engines[] = {"background", "stop-copy", NULL};
 static const char *const gates[] = {"nic-plug", "socket", "none", NULL};
-static const char *const codecs[] = {"lz4", "zstd", "none", NULL};
+static const char *const codecs[] = {"auto", "lz4", "zstd", "none", NULL};
 
 static const char *const policies[] = {[VCKPT_HOOKS_FAIL] = "fail",
 				       [VCKPT_HOOKS_GO_ON] = "go-on",

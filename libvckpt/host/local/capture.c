@@ -153,17 +153,18 @@ static const struct vckpt_stream_sink sink = {
 	.device = on_device,
 };
 
-static int codec_of(const char *name, enum vckpt_codec *codec, struct vckpt_error *err)
+static int codec_of(const char *name, struct vckpt_capture_options *opt, struct vckpt_error *err)
 {
-	if (!*name || strcmp(name, "lz4") == 0)
-		*codec = VCKPT_CODEC_LZ4;
+	opt->choose = strcmp(name, "auto") == 0;
+	if (!*name || opt->choose || strcmp(name, "lz4") == 0)
+		opt->codec = VCKPT_CODEC_LZ4;
 	else if (strcmp(name, "zstd") == 0)
-		*codec = VCKPT_CODEC_ZSTD;
+		opt->codec = VCKPT_CODEC_ZSTD;
 	else if (strcmp(name, "none") == 0)
-		*codec = VCKPT_CODEC_NONE;
+		opt->codec = VCKPT_CODEC_NONE;
 	else
 		return vckpt_fail(err, VCKPT_EUSAGE,
-				  "there is no codec \"%s\"; take lz4, zstd or none", name);
+				  "there is no codec \"%s\"; take auto, lz4, zstd or none", name);
 	return 0;
 }
 
@@ -177,7 +178,7 @@ static int open_writer(struct vckpt_stream *st, const struct vckpt_host_request 
 					    .pace = &st->g->s->local->pace};
 	vckpt_autofree char *xml = NULL;
 
-	if (codec_of(req->codec, &opt.codec, err) < 0)
+	if (codec_of(req->codec, &opt, err) < 0)
 		return -1;
 	/* The reader is one thread already; other guests are captured beside this one. */
 	opt.threads = cpus > 4 ? 4 : cpus > 1 ? (unsigned)cpus / 2 : 1;
@@ -372,6 +373,7 @@ static int settle(struct vckpt_stream *st, struct vckpt_error *err)
 static json_t *keep(struct vckpt_stream *st, struct vckpt_error *err)
 {
 	struct vckpt_receipt receipt;
+	json_auto_t *chosen = NULL;
 	json_t *j;
 
 	memset(&receipt, 0, sizeof(receipt));
@@ -384,8 +386,11 @@ static json_t *keep(struct vckpt_stream *st, struct vckpt_error *err)
 		vckpt_receipt_clear(&receipt);
 		return NULL;
 	}
+	chosen = vckpt_capture_chosen(st->writer);
 	vckpt_capture_free(vckpt_steal_ptr(&st->writer));
 	j = vckpt_receipt_to_json(&receipt, err);
+	if (j && chosen)
+		json_object_set(j, "compress", chosen);
 	vckpt_receipt_clear(&receipt);
 	return j;
 }
