@@ -198,6 +198,10 @@ struct vckpt_restart_options {
 	 */
 	const char *const *lost;
 	size_t n_lost;
+	/* Only if the cluster still is in this incarnation (VCKPT_EREFUSED): of several who have
+	 * seen the same failure one restarts it. */
+	bool only_from;
+	uint32_t from;
 };
 
 /* record: "cluster", "epoch", "incarnation", "state": "running" | "failed", "error", "who",

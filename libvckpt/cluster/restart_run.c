@@ -601,6 +601,10 @@ int vckpt_cluster_restart(const struct vckpt_cluster_ctx *ctx, uint64_t epoch,
 	    vckpt_session_word(r.spec.engine, sizeof(r.spec.engine), r.opt->engine,
 			       "restore engine", err) < 0)
 		return -1;
+	if (r.opt->only_from && r.spec.incarnation != r.opt->from)
+		return vckpt_fail(err, VCKPT_EREFUSED,
+				  "cluster %s was restarted meanwhile: it is in incarnation %u now",
+				  c->cluster, r.spec.incarnation);
 	memcpy(r.spec.cluster, c->cluster, sizeof(r.spec.cluster));
 	r.spec.epoch = result->epoch = epoch;
 	r.spec.destroy = r.opt->destroy;

@@ -60,6 +60,7 @@ void vckpt_past_of_log(const json_t *lines, uint64_t now_ns, struct vckpt_past *
 	out->restart_s = out->observed_s = 0;
 	json_array_foreach (lines, i, line)
 		take_line(&w, line);
+	out->runs = w.since;
 	ran_until(&w, now_ns);
 	if (out->restarts)
 		out->restart_s = w.restarts_ms / out->restarts / 1000;

@@ -6,6 +6,7 @@
 #define VCKPT_SUPERVISE_PAST_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -22,6 +23,7 @@ struct vckpt_past {
 	double restart_s;  /* mean of the restarts that it can tell of; 0 if there was none */
 	double observed_s; /* it ran, or was meant to, for so long */
 	unsigned failures; /* restarts of a cluster that nobody had killed or suspended */
+	bool runs;         /* it is meant to: the last that was done to it was neither of the two */
 };
 
 /* Until `now` (since 1970).  VCKPT_ENOTFOUND: no such cluster. */

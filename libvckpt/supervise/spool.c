@@ -65,6 +65,46 @@ int vckpt_spool_take(const struct vckpt_store *store, const char *cluster, uint6
 	return 0;
 }
 
+struct list {
+	struct vckpt_report *v;
+	size_t n, room;
+};
+
+static int add_line(void *arg, const char *line, size_t len, struct vckpt_error *err)
+{
+	struct list *l = arg;
+	json_auto_t *j = json_loadb(line, len, 0, NULL);
+
+	if (l->n == l->room) {
+		size_t room = l->room ? 2 * l->room : 64;
+		struct vckpt_report *v = realloc(l->v, room * sizeof(*v));
+
+		if (!v)
+			return vckpt_fail_errno(err, "no memory for %zu reports", room);
+		l->v = v;
+		l->room = room;
+	}
+	if (j && vckpt_report_from_json(j, &l->v[l->n], NULL) == 0)
+		l->n++;
+	return 0;
+}
+
+int vckpt_spool_read(const struct vckpt_store *store, const char *cluster,
+		     struct vckpt_report **lines, size_t *n, struct vckpt_error *err)
+{
+	struct list l = {0};
+
+	*lines = NULL;
+	*n = 0;
+	if (vckpt_store_read_reports(store, cluster, add_line, &l, err) < 0) {
+		free(l.v);
+		return -1;
+	}
+	*lines = l.v;
+	*n = l.n;
+	return 0;
+}
+
 int vckpt_spool_definition(const struct vckpt_store *store, const char *cluster,
 			   struct vckpt_definition *def, struct vckpt_error *err)
 {

@@ -18,6 +18,10 @@ int vckpt_spool_add(const struct vckpt_store *store, const char *cluster,
 int vckpt_spool_take(const struct vckpt_store *store, const char *cluster, uint64_t now,
 		     struct vckpt_foresight *f, unsigned *bad, struct vckpt_error *err);
 
+/* All lines, oldest first, whatever they say: a malloc'ed list. */
+int vckpt_spool_read(const struct vckpt_store *store, const char *cluster,
+		     struct vckpt_report **lines, size_t *n, struct vckpt_error *err);
+
 /* A cluster that has guests on a host, which its definition calls so (VCKPT_REPORT_HERE for ""). */
 struct vckpt_spool_place {
 	char cluster[VCKPT_NAME_SIZE];

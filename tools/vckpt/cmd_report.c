@@ -24,7 +24,16 @@ struct report {
 	bool list, chance_said, in_said;
 };
 
-enum { OPT_IN = 1, OPT_CONFIDENCE, OPT_SOURCE, OPT_CLUSTER, OPT_CLEAR, OPT_FAILED, OPT_LIST };
+enum {
+	OPT_IN = 1,
+	OPT_CONFIDENCE,
+	OPT_SOURCE,
+	OPT_CLUSTER,
+	OPT_CLEAR,
+	OPT_FAILED,
+	OPT_OFF,
+	OPT_LIST
+};
 
 static const struct argp_option options[] = {
 	{"in", OPT_IN, "TIME", 0, "it is to fail so soon (default: nobody knows)", 0},
@@ -36,6 +45,8 @@ static const struct argp_option options[] = {
 	{"clear", OPT_CLEAR, 0, 0,
 	 "take back what was said of the host (by --source, or by anybody)", 0},
 	{"failed", OPT_FAILED, 0, 0, "it has failed", 0},
+	{"off", OPT_OFF, 0, 0, "it was switched off by hand: its guests may be started elsewhere",
+	 0},
 	{"list", OPT_LIST, 0, 0, "tell what was said of a cluster's hosts, and how true it was", 0},
 	{0},
 };
@@ -62,8 +73,8 @@ static void check_line(struct report *o, struct argp_state *state)
 	    (!warns || o->in_said || o->chance_said || *o->said.source || *o->said.text))
 		argp_error(state, o->list ? "--list goes with a cluster alone"
 					  : "the alert says all that but the cluster");
-	if (o->said.kind == VCKPT_REPORT_FAILED && *o->said.source)
-		argp_error(state, "--failed is a fact, whoever says so");
+	if ((o->said.kind == VCKPT_REPORT_FAILED || o->said.off) && *o->said.source)
+		argp_error(state, "--failed and --off are facts, whoever says so");
 	if (warns && !*o->said.source)
 		strcpy(o->said.source, "hand");
 }
@@ -97,9 +108,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_CLEAR:
 	case OPT_FAILED:
+	case OPT_OFF:
 		if (o->said.kind != VCKPT_REPORT_WARNING)
-			argp_error(state, "--clear and --failed: one of them");
-		o->said.kind = key == OPT_CLEAR ? VCKPT_REPORT_CLEAR : VCKPT_REPORT_FAILED;
+			argp_error(state, "--clear, --failed and --off: one of them");
+		o->said.kind = key == OPT_CLEAR    ? VCKPT_REPORT_CLEAR
+			       : key == OPT_FAILED ? VCKPT_REPORT_FAILED
+						   : VCKPT_REPORT_FENCE;
+		o->said.off = key == OPT_OFF;
 		return 0;
 	case OPT_LIST:
 		o->list = true;
@@ -143,7 +158,12 @@ static int record(struct report *o, const struct vckpt_store *store, struct vckp
 	snprintf(r->who, sizeof(r->who), "%s", o->tool->who);
 	for (size_t i = 0; i < n; i++) {
 		struct vckpt_report own = *r;
+		struct vckpt_incarnation inc;
 
+		if (own.off &&
+		    vckpt_store_read_incarnation(store, places[i].cluster, &inc, err) < 0)
+			return -1;
+		own.incarnation = own.off ? (uint32_t)inc.number : 0;
 		strcpy(own.object, places[i].host);
 		if (vckpt_spool_add(store, places[i].cluster, &own, err) < 0)
 			return -1;

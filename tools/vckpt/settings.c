@@ -76,6 +76,8 @@ static const struct setting {
 	{"policy", "rest", TIME, AT(policy.rest_ns), NULL},
 	{"policy", "most", COUNT, AT(policy.most), NULL},
 	{"policy", "window", TIME, AT(policy.window_ns), NULL},
+	{"supervise", "fence", PATH, AT(fence), NULL},
+	{"supervise", "fence-options", PATH, AT(fence_options), NULL},
 	{"supervise", "mtbf", TIME, AT(mtbf_ns), NULL},
 	{"supervise", "slowdown", SHARE, AT(slowdown), NULL},
 };

@@ -25,8 +25,9 @@ struct tool_settings {
 	struct vckpt_checkpoint_options checkpoint;
 	struct vckpt_deadlines deadlines; /* 0: not set */
 	struct vckpt_hook_options hooks;
-	uint64_t mtbf_ns; /* 0: by what was seen */
-	double slowdown;  /* supervise/past.h */
+	const char *fence, *fence_options; /* NULL: not set */
+	uint64_t mtbf_ns;                  /* 0: by what was seen */
+	double slowdown;                   /* supervise/past.h */
 	struct vckpt_policy policy;
 };
 

@@ -1,0 +1,349 @@
+/* A cluster that is looked after, on simulated hosts, over a real store, with a real fence command.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "hosts-lab.h"
+#include "store/catalogue.h"
+#include "supervise/loop.h"
+#include "supervise/spool.h"
+#include "unit.h"
+
+/* What happens, and when it is enough. */
+struct scene {
+	struct lab l;
+	struct vckpt_policy policy;
+	struct vckpt_supervise_options opt;
+	struct vckpt_store *store;
+	char script[160];
+	void (*on_event)(struct scene *s, const char *event, const char *action, const json_t *e);
+	unsigned step;
+	char log[2000]; /* "wait checkpoint+ restart-": decisions, and how deeds ended */
+};
+
+static const char *text_of(const json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s ? s : "";
+}
+
+static void on_event(void *arg, const json_t *e)
+{
+	struct scene *s = arg;
+	const char *event = text_of(e, "event"), *action = text_of(e, "action");
+	const char *how = strcmp(event, "done") != 0                 ? ""
+			  : json_is_true(json_object_get(e, "good")) ? "+"
+								     : "-";
+	size_t used = strlen(s->log);
+
+	snprintf(s->log + used, sizeof(s->log) - used, "%s%s%s%s ",
+		 strcmp(event, "trouble") == 0 ? text_of(e, "text") : "", action, how,
+		 *text_of(e, "host") ? "!" : "");
+	s->on_event(s, event, action, e);
+}
+
+static void begin(struct scene *s)
+{
+	static const char *const more[] = {"hc"};
+
+	memset(s, 0, sizeof(*s));
+	lab_open(&s->l, 0);
+	s->store = vckpt_store_open(s->l.store, NULL);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(s->store);
+	CU_ASSERT_EQUAL(vckpt_cancel_open(&s->l.ctx.cancel_fd, NULL), 0);
+	vckpt_policy_defaults(&s->policy);
+	vckpt_supervisor_defaults(&s->opt.rules);
+	s->opt.rules.every_ns = 3600 * VCKPT_S;
+	s->opt.rules.silence_ns = 30 * VCKPT_MS;
+	s->opt.rules.confirm_ns = 10 * VCKPT_MS;
+	s->opt.rules.retry_ns = VCKPT_MS;
+	s->opt.rules.fence_again_ns = VCKPT_MS;
+	s->opt.policy = &s->policy;
+	s->opt.look_ns = 3 * VCKPT_MS;
+	s->opt.on = more;
+	s->opt.n_on = 1;
+	s->opt.rearrange.migrate.peer = "qemu+null://{host}/system";
+	s->opt.event = on_event;
+	s->opt.event_arg = s;
+	snprintf(s->script, sizeof(s->script), "%s/fence", s->l.dir);
+}
+
+static void end(struct scene *s)
+{
+	vckpt_store_close(s->store);
+	close(s->l.ctx.cancel_fd);
+	lab_close(&s->l);
+}
+
+static void live(struct scene *s)
+{
+	CU_ASSERT_EQUAL(vckpt_supervise(&s->l.ctx, &s->opt, &s->l.err), 0);
+}
+
+static void enough(struct scene *s)
+{
+	vckpt_cancel_now(s->l.ctx.cancel_fd);
+}
+
+/* Its power goes; guests go with it. */
+static void switch_off(struct scene *s, const char *host)
+{
+	for (int i = 0; i < JOB; i++) {
+		struct vckpt_null_guest *g =
+			vckpt_null_world_find_at(s->l.w, host, lab_guests[i].guest);
+
+		if (g)
+			g->there = false;
+	}
+}
+
+static void fence_with(struct scene *s, const char *text)
+{
+	FILE *f = fopen(s->script, "we");
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	fprintf(f, "#!/bin/sh\ncd '%s' || exit 9\n%s", s->l.dir, text);
+	fclose(f);
+	chmod(s->script, 0700);
+	s->opt.fence.command = s->script;
+	s->opt.fence.options = "username=x\n";
+}
+
+static uint64_t incarnation(const struct scene *s)
+{
+	struct vckpt_incarnation inc = {0};
+
+	CU_ASSERT_EQUAL(vckpt_store_read_incarnation(s->store, "heat", &inc, NULL), 0);
+	return inc.number;
+}
+
+/* ---- scenes ---- */
+
+static void after_restart(struct scene *s, const char *event, const char *action)
+{
+	if (strcmp(event, "done") == 0 && strcmp(action, "restart") == 0)
+		enough(s);
+}
+
+/* hb is silent, but lives; nothing can fence it.  In the end a person does. */
+static void by_hand(struct scene *s, const char *event, const char *action, const json_t *e)
+{
+	struct vckpt_report r = {.kind = VCKPT_REPORT_FENCE, .off = true, .object = "hb"};
+
+	if (s->step == 0) {
+		s->l.absent = "hb";
+		s->step++;
+	} else if (s->step == 1 && strcmp(action, "refuse") == 0) {
+		CU_ASSERT_STRING_EQUAL(text_of(e, "host"), "hb");
+		CU_ASSERT_STRING_EQUAL(lab_whereabouts(&s->l), "ha ha hb hb");
+		switch_off(s, "hb");
+		r.time_ns = vckpt_wallclock();
+		CU_ASSERT_EQUAL(vckpt_spool_add(s->store, "heat", &r, NULL), 0);
+		s->step++;
+	} else {
+		after_restart(s, event, action);
+	}
+}
+
+static void test_by_hand(void)
+{
+	struct scene s;
+
+	begin(&s);
+	s.on_event = by_hand;
+	live(&s);
+	CU_ASSERT_EQUAL(s.step, 2);
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.log, "refuse! restart restart+ "));
+	CU_ASSERT_PTR_NULL(strstr(lab_whereabouts(&s.l), "hb"));
+	CU_ASSERT_PTR_NULL(strstr(lab_whereabouts(&s.l), "-"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(lab_whereabouts(&s.l), "hc"));
+	CU_ASSERT_EQUAL(incarnation(&s), 1);
+	end(&s);
+}
+
+static void by_command(struct scene *s, const char *event, const char *action, const json_t *e)
+{
+	(void)e;
+	if (s->step == 0) {
+		s->l.absent = "hb";
+		s->step++;
+	} else if (strcmp(event, "decision") == 0 && strcmp(action, "fence") == 0) {
+		switch_off(s, "hb");
+		s->step++;
+	} else {
+		after_restart(s, event, action);
+	}
+}
+
+/* What the command reads; and that it is not believed before its status says so. */
+static void test_by_command(void)
+{
+	struct scene s;
+	char path[200], text[400] = "";
+	FILE *f;
+
+	begin(&s);
+	fence_with(&s,
+		   "in=$(cat)\ncase $in in *action=off*) printf '%s\\n' \"$in\" >asked; exit 0 ;;\n"
+		   "esac\n[ -e once ] && exit 2\n: >once\nexit 0\n");
+	s.on_event = by_command;
+	live(&s);
+	CU_ASSERT_EQUAL(s.step, 2);
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.log, "fence! fence+ restart restart+ "));
+	CU_ASSERT_PTR_NULL(strstr(lab_whereabouts(&s.l), "hb"));
+	snprintf(path, sizeof(path), "%s/asked", s.l.dir);
+	f = fopen(path, "re");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	CU_ASSERT_TRUE(fread(text, 1, sizeof(text) - 1, f) > 0);
+	fclose(f);
+	CU_ASSERT_STRING_EQUAL(text, "action=off\nplug=hb\nnodename=hb\nusername=x\n");
+	end(&s);
+}
+
+static void in_vain(struct scene *s, const char *event, const char *action, const json_t *e)
+{
+	(void)event;
+	s->l.absent = "hb";
+	if (strcmp(action, "refuse") == 0) {
+		CU_ASSERT_PTR_NOT_NULL(strstr(text_of(e, "why"), "3 attempts to fence it failed"));
+		enough(s);
+	} else if (strcmp(action, "fence") == 0 && strcmp(event, "done") == 0) {
+		CU_ASSERT_PTR_NOT_NULL(strstr(text_of(e, "text"), "status 1: no such plug"));
+		s->step++;
+	}
+}
+
+static void test_in_vain(void)
+{
+	struct scene s;
+
+	begin(&s);
+	fence_with(&s, "echo no such plug; exit 1\n");
+	s.on_event = in_vain;
+	live(&s);
+	CU_ASSERT_EQUAL(s.step, 3);
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&s.l), "ha ha hb hb");
+	CU_ASSERT_EQUAL(incarnation(&s), 0);
+	end(&s);
+}
+
+static void dies(struct scene *s, const char *event, const char *action, const json_t *e)
+{
+	(void)e;
+	if (s->step++ == 0)
+		vckpt_null_world_find(s->l.w, "g2")->there = false;
+	after_restart(s, event, action);
+}
+
+static void test_guest_dies(void)
+{
+	struct vckpt_report *lines;
+	struct scene s;
+	size_t n;
+
+	begin(&s);
+	s.on_event = dies;
+	live(&s);
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&s.l), "ha ha hb hb");
+	CU_ASSERT_EQUAL(incarnation(&s), 1);
+	CU_ASSERT_EQUAL(vckpt_spool_read(s.store, "heat", &lines, &n, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(n, 1);
+	CU_ASSERT_EQUAL(lines[0].kind, VCKPT_REPORT_RESTART);
+	CU_ASSERT_TRUE(lines[0].job);
+	free(lines);
+	end(&s);
+}
+
+static void leaves(struct scene *s, const char *event, const char *action, const json_t *e)
+{
+	struct vckpt_report r = {.kind = VCKPT_REPORT_WARNING,
+				 .time_ns = vckpt_wallclock(),
+				 .object = "ha",
+				 .source = "test",
+				 .chance = 0.9};
+
+	(void)e;
+	if (s->step++ == 0)
+		CU_ASSERT_EQUAL(vckpt_spool_add(s->store, "heat", &r, NULL), 0);
+	if (strcmp(event, "done") == 0 && strcmp(action, "evacuate") == 0)
+		enough(s);
+}
+
+static void test_report(void)
+{
+	struct vckpt_report *lines;
+	struct scene s;
+	size_t n;
+
+	begin(&s);
+	s.on_event = leaves;
+	live(&s);
+	/* Nobody says that there is room for them elsewhere: a checkpoint takes its place. */
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&s.l), "ha ha hb hb");
+	CU_ASSERT_EQUAL(vckpt_spool_read(s.store, "heat", &lines, &n, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(n, 3);
+	CU_ASSERT_EQUAL(lines[1].kind, VCKPT_REPORT_BEGIN);
+	CU_ASSERT_EQUAL(lines[2].kind, VCKPT_REPORT_END);
+	CU_ASSERT_TRUE(lines[2].good && lines[2].instead);
+	free(lines);
+	end(&s);
+}
+
+static void three(struct scene *s, const char *event, const char *action, const json_t *e)
+{
+	(void)e;
+	if (strcmp(event, "done") == 0 && strcmp(action, "checkpoint") == 0 && ++s->step == 3)
+		enough(s);
+}
+
+static void test_regular(void)
+{
+	uint64_t newest = 0;
+	struct scene s;
+
+	begin(&s);
+	s.opt.rules.every_ns = 5 * VCKPT_MS;
+	s.on_event = three;
+	live(&s);
+	CU_ASSERT_EQUAL(vckpt_catalogue_newest(s.store, "heat", &newest, NULL), 0);
+	CU_ASSERT_EQUAL(newest, 4); /* one was there */
+	end(&s);
+}
+
+/* Of two who saw the same failure one restarts it. */
+static void test_only_from(void)
+{
+	struct vckpt_restart_options opt = {.destroy = true, .only_from = true, .from = 1};
+	struct vckpt_restart_result r;
+	struct scene s;
+
+	begin(&s);
+	CU_ASSERT_EQUAL(vckpt_cluster_restart(&s.l.ctx, 0, &opt, &r, &s.l.err), -1);
+	CU_ASSERT_EQUAL(s.l.err.code, VCKPT_EREFUSED);
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.l.err.text, "it is in incarnation 0 now"));
+	CU_ASSERT_EQUAL(vckpt_null_world_asked(s.l.w, VCKPT_OP_DESTROY), 0);
+	vckpt_restart_result_clear(&r);
+	opt.from = 0;
+	CU_ASSERT_EQUAL(vckpt_cluster_restart(&s.l.ctx, 0, &opt, &r, &s.l.err), 0);
+	vckpt_restart_result_clear(&r);
+	CU_ASSERT_EQUAL(vckpt_cluster_restart(&s.l.ctx, 0, &opt, &r, &s.l.err), -1);
+	vckpt_restart_result_clear(&r);
+	CU_ASSERT_EQUAL(incarnation(&s), 1);
+	end(&s);
+}
+
+static const struct unit_test tests[] = {
+	{"a silent host, confirmed by hand", test_by_hand},
+	{"a silent host, fenced", test_by_command},
+	{"a fence that fails", test_in_vain},
+	{"a guest dies", test_guest_dies},
+	{"a host is to fail", test_report},
+	{"regular checkpoints", test_regular},
+	{"one restart of one failure", test_only_from},
+};
+UNIT_MAIN("supervise", tests)
