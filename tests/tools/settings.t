@@ -51,7 +51,7 @@ wrong "a setting there is not" 3 "there is no setting 'stoer' in \[vckpt\]" '[vc
 wrong "a section there is not" 2 "in \[vckptd\]" '[vckptd]' 'store = /x'
 wrong "a setting in no section" 1 "in \[\]" 'store = /x' '[vckpt]'
 wrong "a setting of another section" 2 "no setting 'codec' in \[vckpt\]" '[vckpt]' 'codec = lz4'
-wrong "a value there is not" 2 "codec does not know 'gzip': it takes one of lz4, zstd, none" '[checkpoint]' 'codec = gzip'
+wrong "a value there is not" 2 "codec does not know 'gzip': it takes one of auto, lz4, zstd, none" '[checkpoint]' 'codec = gzip'
 wrong "a policy there is not" 2 "prefer, require" '[checkpoint]' 'drain = maybe'
 wrong "a kind there is not" 2 "no setting 'file' in \[outside\]" '[outside]' 'file = refuse'
 wrong "a policy of a kind there is not" 2 "warn, refuse" '[outside]' 'launcher = fail'
