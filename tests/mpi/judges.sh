@@ -27,7 +27,7 @@ judges_missing()
 	local name p
 	for name in "$@"; do
 		for p in $("$judges_dir/$name" packages); do
-			dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -q '^install ok installed' || echo "$p"
+			grep -q '^install ok installed' <<<"$(dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null)" || echo "$p"
 		done
 	done | sort -u | tr '\n' ' '
 }

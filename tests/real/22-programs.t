@@ -33,7 +33,7 @@ watch_stop()
 
 job_says()
 {
-	job_output 2>/dev/null | grep -q "$1"
+	grep -q "$1" <<<"$(job_output 2>/dev/null)"
 }
 
 monitor()

@@ -45,15 +45,20 @@ stays "no such host" 10 'host h9' vckpt migrate heat n1 h9
 stays "no such guest" 3 'no guest n7' vckpt migrate heat n7 h2
 stays "a libvirtd that cannot be reached" 10 'guest n1: cannot migrate' vckpt migrate heat n1 h2 --peer 'qemu+unix:///system?socket=/nowhere'
 stays "a deadline that cannot be met" 5 'guest n1: .*given up.*give it more time' vckpt migrate heat n1 h2 --limit 1 --deadline 2
+under_way()
+{
+	grep -q "Data remaining" <<<"$("$lab" exec h1 virsh domjobinfo n1 2>/dev/null)"
+}
+
 "$VCKPT_BUILD/run" "$VCKPT_BUILD/vckpt" migrate heat n1 h2 --limit 1 >"$TEST_DIR/cancel.out" 2>&1 &
 cancelled=$!
-wait_until 20 eval '"$lab" exec h1 virsh domjobinfo n1 2>/dev/null | grep -q "Data remaining"' || fail "it is under way"
+wait_until 20 under_way || fail "it is under way"
 said=$(vckpt checkpoint heat 2>&1)
 expect_match "meanwhile the cluster is busy" "$?: $said" '^4: .*migrate'
 kill -TERM $cancelled
 wait $cancelled
 expect_eq "stopped on request" $? 12
-expect_ok "and it is where it was, not busy" wait_until 20 eval 'only_on n1 h1 && ! "$lab" exec h1 virsh domjobinfo n1 2>/dev/null | grep -q "Data remaining"'
+expect_ok "and it is where it was, not busy" wait_until 20 eval 'only_on n1 h1 && ! under_way'
 
 "$lab" exec h1 virsh migrate --live --p2p --persistent n1 \
 	"qemu+unix:///system?socket=$LAB_DIR/hosts/h2/run/libvirt/libvirt-sock" "unix://$TEST_DIR/by-hand" >"$TEST_DIR/virsh.log" 2>&1 ||

@@ -100,7 +100,7 @@ expect_fail()
 # expect_match NAME TEXT PATTERN: an extended regular expression somewhere in the text.
 expect_match()
 {
-	if printf '%s\n' "$2" | grep -Eq -- "$3"; then
+	if grep -Eq -- "$3" <<<"$2"; then
 		pass "$1"
 	else
 		fail "$1" "no '$3' in: $2"
