@@ -136,17 +136,13 @@ static json_t *epochs_of(const struct plan *p)
 static void note(struct vckpt_lease *lease, const struct vckpt_prune_request *q, uint64_t began,
 		 const json_t *report, const struct vckpt_error *failed)
 {
-	json_t *record = json_copy((json_t *)report), *deed;
+	json_t *record = json_copy((json_t *)report);
 
 	json_object_del(record, "epochs");
 	json_object_set_new(record, "state", json_string(failed ? "failed" : "pruned"));
 	json_object_set_new(record, "who", json_string(q->who));
 	json_object_set_new(record, "began", json_integer((json_int_t)began));
-	if (failed)
-		vckpt_record_error(record, failed);
-	deed = json_pack("{s:s, s:o}", "action", "prune", "record", record);
-	vckpt_history_add(lease, deed, NULL);
-	json_decref(deed);
+	vckpt_history_deed(lease, "prune", record, failed, NULL);
 }
 
 int vckpt_cluster_prune(const struct vckpt_store *store, const char *cluster,

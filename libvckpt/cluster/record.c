@@ -6,7 +6,6 @@
 
 #include "base/clock.h"
 #include "store/catalogue.h"
-#include "store/history.h"
 
 static json_t *ms(uint64_t ns)
 {
@@ -46,13 +45,6 @@ static void add_phases(json_t *record, const struct vckpt_machine *m)
 	json_object_set_new(record, "phases_ms", sums);
 	json_object_set_new(record, "total_ms", ms(m->now - m->began));
 	json_object_set(record, "notes", m->notes);
-}
-
-void vckpt_record_error(json_t *record, const struct vckpt_error *err)
-{
-	json_object_set_new(
-		record, "error",
-		json_pack("{s:s,s:s}", "code", vckpt_code_name(err->code), "text", err->text));
 }
 
 static void add_error(json_t *record, const struct vckpt_machine *m)
@@ -221,15 +213,12 @@ json_t *vckpt_record_of_restart(const struct vckpt_coordinator *c,
 void vckpt_record_deed(const struct vckpt_coordinator *c, const char *action, json_t *record)
 {
 	struct vckpt_error err = VCKPT_ERROR_NONE;
-	json_t *deed;
 
 	if (!c->lease || !record)
 		return;
-	deed = json_pack("{s:s,s:O}", "action", action, "record", record);
-	if (!deed || vckpt_history_add(c->lease, deed, &err) < 0)
+	if (vckpt_history_deed(c->lease, action, json_incref(record), NULL, &err) < 0)
 		vckpt_log(c->ctx->log, VCKPT_WARN, "cluster", "%s: not in the history: %s", c->what,
 			  err.text);
-	json_decref(deed);
 }
 
 /* ---- the catalogue's entry ---- */

@@ -5,6 +5,7 @@
 #include "cluster/coordinator.h"
 #include "cluster/epoch.h"
 #include "cluster/restart.h"
+#include "store/history.h"
 
 /* As cluster.h says; never fails but for memory (NULL).  `began_wall`: since 1970. */
 json_t *vckpt_record_of_epoch(const struct vckpt_coordinator *c,
@@ -12,9 +13,6 @@ json_t *vckpt_record_of_epoch(const struct vckpt_coordinator *c,
 			      uint64_t began_wall);
 json_t *vckpt_record_of_restart(const struct vckpt_coordinator *c,
 				const struct vckpt_restart_machine *r, uint64_t began_wall);
-
-/* "error": {"code", "text"}, of what failed. */
-void vckpt_record_error(json_t *record, const struct vckpt_error *err);
 
 /* Puts the epoch into the store's catalogue.  Blocks on the store. */
 int vckpt_record_commit(const struct vckpt_coordinator *c, const struct vckpt_epoch_machine *e,

@@ -38,13 +38,8 @@ static void note(struct vckpt_lease *lease, const struct vckpt_repair_request *q
 		json_pack("{s:s, s:s, s:s, s:I, s:O}", "cluster", vckpt_lease_cluster(lease),
 			  "state", failed ? "failed" : "repaired", "who", q->who, "began",
 			  (json_int_t)began, "deeds", json_object_get(report, "deeds"));
-	json_t *deed;
 
-	if (failed)
-		vckpt_record_error(record, failed);
-	deed = json_pack("{s:s, s:o}", "action", "repair", "record", record);
-	vckpt_history_add(lease, deed, NULL);
-	json_decref(deed);
+	vckpt_history_deed(lease, "repair", record, failed, NULL);
 }
 
 static int look_and_do(const struct vckpt_store *store, const char *cluster,

@@ -62,6 +62,30 @@ int vckpt_history_add(struct vckpt_lease *lease, json_t *deed, struct vckpt_erro
 	return 0;
 }
 
+void vckpt_record_error(json_t *record, const struct vckpt_error *err)
+{
+	json_object_set_new(
+		record, "error",
+		json_pack("{s:s,s:s}", "code", vckpt_code_name(err->code), "text", err->text));
+}
+
+int vckpt_history_deed(struct vckpt_lease *lease, const char *action, json_t *record,
+		       const struct vckpt_error *failed, struct vckpt_error *err)
+{
+	json_t *deed;
+	int rc;
+
+	if (record && failed)
+		vckpt_record_error(record, failed);
+	deed = json_pack("{s:s,s:o}", "action", action, "record", record);
+	if (!deed)
+		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for the history of cluster %s",
+				  vckpt_lease_cluster(lease));
+	rc = vckpt_history_add(lease, deed, err);
+	json_decref(deed);
+	return rc;
+}
+
 json_t *vckpt_history_get(const struct vckpt_store *store, const char *cluster, uint64_t number,
 			  struct vckpt_error *err)
 {

@@ -19,6 +19,14 @@
 /* Adds a deed (any object), on stable storage when it returns. */
 int vckpt_history_add(struct vckpt_lease *lease, json_t *deed, struct vckpt_error *err);
 
+/* Adds {"action", "record"}, the form that all of ours have.  Takes `record` over (NULL: there was
+ * no memory for it); with `failed` (NULL: it went well) it gets its error. */
+int vckpt_history_deed(struct vckpt_lease *lease, const char *action, json_t *record,
+		       const struct vckpt_error *failed, struct vckpt_error *err);
+
+/* "error": {"code", "text"}, of what failed. */
+void vckpt_record_error(json_t *record, const struct vckpt_error *err);
+
 /* Numbers of all deeds, ascending; the caller frees *numbers.  A cluster older than histories has
  * none. */
 int vckpt_history_list(const struct vckpt_store *store, const char *cluster, uint64_t **numbers,

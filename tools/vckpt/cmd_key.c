@@ -107,7 +107,7 @@ static void note_use(struct tool *t, struct vckpt_lease *lease, const char *file
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 	char id[VCKPT_KEY_ID], text[96];
 	struct vckpt_key key;
-	json_t *deed, *record;
+	json_t *record;
 
 	if (vckpt_key_file_read(file, &key, NULL) < 0)
 		return;
@@ -117,15 +117,9 @@ static void note_use(struct tool *t, struct vckpt_lease *lease, const char *file
 	record = json_pack("{s:s,s:s,s:s,s:s,s:I,s:s,s:I}", "cluster", vckpt_lease_cluster(lease),
 			   "state", failed ? "failed" : "in use", "who", t->who, "why", text,
 			   "began", (json_int_t)began, "key", id, "changed", (json_int_t)changed);
-	if (failed)
-		json_object_set_new(record, "error",
-				    json_pack("{s:s,s:s}", "code", vckpt_code_name(failed->code),
-					      "text", failed->text));
-	deed = json_pack("{s:s,s:o}", "action", "key", "record", record);
-	if (!deed || vckpt_history_add(lease, deed, &why) < 0)
+	if (vckpt_history_deed(lease, "key", record, failed, &why) < 0)
 		vckpt_log(&t->log, VCKPT_WARN, "key", "%s: not in the history: %s",
 			  vckpt_lease_cluster(lease), why.text);
-	json_decref(deed);
 }
 
 int tool_use_key(struct tool *t, const char *cluster, const char *file, bool plain_disks,
