@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/process.h"
 #include "base/text.h"
 
 #define TERM_TO_KILL VCKPT_S /* for a hook to clean up after itself */
@@ -107,41 +107,18 @@ static void end_hook(struct hook *h)
 	vckpt_close_fd(&h->out);
 }
 
-/* Nothing of the caller's is passed on; between fork and exec a thread may not do much, so that is
- * the C library's business. */
 static int start(struct hook *h, char *const *envp, struct vckpt_error *err)
 {
 	char *argv[] = {h->path, NULL};
-	posix_spawn_file_actions_t fa;
-	posix_spawnattr_t attr;
-	sigset_t none, all;
 	int p[2], rc;
 
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return vckpt_fail_errno(err, "cannot make a pipe for %s", h->path);
-	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawn_file_actions_init(&fa);
-	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_adddup2(&fa, p[1], 1);
-	posix_spawn_file_actions_adddup2(&fa, p[1], 2);
-	posix_spawn_file_actions_addclosefrom_np(&fa, 3);
-	posix_spawn_file_actions_addchdir_np(&fa, "/");
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &all);
-	posix_spawnattr_setpgroup(&attr, 0);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
-						POSIX_SPAWN_SETSIGDEF);
-	rc = posix_spawn(&h->pid, h->path, &fa, &attr, argv, envp);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&fa);
+	rc = vckpt_spawn(argv, envp, -1, p[1], &h->pid, err);
 	close(p[1]);
 	h->out = p[0];
-	if (rc) {
-		errno = rc;
-		return vckpt_fail_errno(err, "cannot run %s", h->path);
-	}
+	if (rc < 0)
+		return -1;
 	fcntl(h->out, F_SETFL, O_NONBLOCK);
 	h->pidfd = (int)syscall(SYS_pidfd_open, h->pid, 0);
 	return 0;
