@@ -1,5 +1,4 @@
 /* vckpt export: a checkpoint as files that libvirt alone can restore. */
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,13 +65,8 @@ static int on_tick(void *arg, const char *guest, uint64_t done, uint64_t total,
 		   struct vckpt_error *err)
 {
 	const struct export *o = arg;
-	const struct vckpt_progress p = {"export", guest, done, total};
-	struct pollfd cancel = {.fd = o->ctx.cancel_fd, .events = POLLIN};
 
-	o->ctx.progress(o->ctx.progress_arg, &p);
-	if (poll(&cancel, 1, 0) > 0)
-		return vckpt_fail(err, VCKPT_ECANCELED, "guest %s: its export is given up", guest);
-	return 0;
+	return tool_progress_tick(&o->ctx, "export", guest, done, total, err);
 }
 
 static int export(struct export *o, const char *cluster, uint64_t epoch, json_t **manifest,

@@ -1,7 +1,6 @@
 /* vckpt import: a checkpoint made of an export, or of save images of other hands. */
 #include <dirent.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -297,33 +296,22 @@ static int on_tick(void *arg, const char *guest, uint64_t done, uint64_t total,
 		   struct vckpt_error *err)
 {
 	const struct import *o = arg;
-	const struct vckpt_progress p = {"import", guest, done, total};
-	struct pollfd cancel = {.fd = o->ctx.cancel_fd, .events = POLLIN};
 
-	o->ctx.progress(o->ctx.progress_arg, &p);
-	if (poll(&cancel, 1, 0) > 0)
-		return vckpt_fail(err, VCKPT_ECANCELED, "guest %s: its import is given up", guest);
-	return 0;
+	return tool_progress_tick(&o->ctx, "import", guest, done, total, err);
 }
 
 static void note(const struct import *o, struct vckpt_lease *lease, uint64_t began, uint64_t epoch,
 		 const struct vckpt_error *failed)
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
-	json_t *deed, *record;
+	json_t *record;
 
 	record = json_pack("{s:s,s:s,s:s,s:s,s:I,s:I}", "cluster", o->name, "state",
 			   failed ? "failed" : "imported", "who", o->t->who, "why", o->dir, "began",
 			   (json_int_t)began, "epoch", (json_int_t)epoch);
-	if (failed)
-		json_object_set_new(record, "error",
-				    json_pack("{s:s,s:s}", "code", vckpt_code_name(failed->code),
-					      "text", failed->text));
-	deed = json_pack("{s:s,s:o}", "action", "import", "record", record);
-	if (!deed || vckpt_history_add(lease, deed, &why) < 0)
+	if (vckpt_history_deed(lease, "import", record, failed, &why) < 0)
 		vckpt_log(&o->t->log, VCKPT_WARN, "import", "%s: not in the history: %s", o->name,
 			  why.text);
-	json_decref(deed);
 }
 
 static int into_store(struct import *o, uint64_t *epoch, struct vckpt_error *err)

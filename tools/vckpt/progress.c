@@ -1,5 +1,6 @@
 /* A progress line on a terminal: phase, bar, amount, rate and time left, over all guests together.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,4 +98,17 @@ void tool_progress_free(struct tool_progress *p)
 		return;
 	fprintf(stderr, "\r\033[K");
 	free(p);
+}
+
+int tool_progress_tick(const struct vckpt_cluster_ctx *ctx, const char *phase, const char *guest,
+		       uint64_t done, uint64_t total, struct vckpt_error *err)
+{
+	const struct vckpt_progress p = {phase, guest, done, total};
+	struct pollfd cancel = {.fd = ctx->cancel_fd, .events = POLLIN};
+
+	ctx->progress(ctx->progress_arg, &p);
+	if (poll(&cancel, 1, 0) > 0)
+		return vckpt_fail(err, VCKPT_ECANCELED, "guest %s: its %s is given up", guest,
+				  phase);
+	return 0;
 }

@@ -124,5 +124,9 @@ const char *tool_when(char buf[32], uint64_t time_ns);
 struct tool_progress *tool_progress_new(void); /* NULL if stderr is no terminal */
 void tool_progress_show(struct tool_progress *p, const struct vckpt_progress *s);
 void tool_progress_free(struct tool_progress *p); /* wipes the line; NULL is fine */
+/* Of what works on the store, guest by guest: shows how far `phase` is; VCKPT_ECANCELED when it was
+ * given up. */
+int tool_progress_tick(const struct vckpt_cluster_ctx *ctx, const char *phase, const char *guest,
+		       uint64_t done, uint64_t total, struct vckpt_error *err);
 
 #endif
