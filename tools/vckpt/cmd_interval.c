@@ -43,11 +43,8 @@ static const struct argp_option options[] = {
 
 static uint64_t take_time(const char *arg, const char *what, struct argp_state *state)
 {
-	struct vckpt_error err = VCKPT_ERROR_NONE;
-	uint64_t ns = 0;
+	uint64_t ns = tool_time(arg, what, state);
 
-	if (vckpt_duration_parse(arg, what, &ns, &err) < 0)
-		argp_error(state, "%s", err.text);
 	if (!ns)
 		argp_error(state, "%s must be more than 0", what);
 	return ns;

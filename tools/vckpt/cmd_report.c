@@ -86,8 +86,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case OPT_IN:
-		if (vckpt_duration_parse(arg, "--in", &o->said.within_ns, &err) < 0)
-			argp_error(state, "%s", err.text);
+		o->said.within_ns = tool_time(arg, "--in", state);
 		if (!o->said.within_ns)
 			argp_error(state, "--in must be more than 0: what has failed is --failed");
 		o->in_said = true;

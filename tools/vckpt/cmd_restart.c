@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/remote/remote.h"
 #include "tool.h"
 
 /* Comma lists, taken apart in place. */
@@ -31,16 +30,7 @@ static const struct argp_option options[] = {
 
 static void take_words(struct words *w, char *list, struct argp_state *state)
 {
-	for (char *word = strtok(list, ","); word; word = strtok(NULL, ",")) {
-		const char *equals = strchr(word, '=');
-		struct vckpt_error err = VCKPT_ERROR_NONE;
-
-		if (vckpt_remote_check_name(equals ? equals + 1 : word, &err) < 0)
-			argp_error(state, "%s", err.text);
-		if (w->n == sizeof(w->v) / sizeof(w->v[0]))
-			argp_error(state, "too many hosts");
-		w->v[w->n++] = word;
-	}
+	tool_take_hosts(list, true, w->v, sizeof(w->v) / sizeof(w->v[0]), &w->n, state);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

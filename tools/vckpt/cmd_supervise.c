@@ -5,10 +5,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/duration.h"
 #include "base/hooks.h"
 #include "base/io.h"
-#include "host/remote/remote.h"
 #include "moving.h"
 #include "supervise/loop.h"
 
@@ -52,27 +50,11 @@ static const struct argp_option options[] = {
 
 static uint64_t take_time(const char *arg, const char *what, struct argp_state *state)
 {
-	struct vckpt_error err = VCKPT_ERROR_NONE;
-	uint64_t ns = 0;
+	uint64_t ns = tool_time(arg, what, state);
 
-	if (vckpt_duration_parse(arg, what, &ns, &err) < 0)
-		argp_error(state, "%s", err.text);
 	if (ns < VCKPT_MS)
 		argp_error(state, "%s must be 1 ms or more", what);
 	return ns;
-}
-
-static void take_hosts(struct supervise *o, char *list, struct argp_state *state)
-{
-	for (char *word = strtok(list, ","); word; word = strtok(NULL, ",")) {
-		struct vckpt_error err = VCKPT_ERROR_NONE;
-
-		if (vckpt_remote_check_name(word, &err) < 0)
-			argp_error(state, "%s", err.text);
-		if (o->opt.n_on == sizeof(o->on) / sizeof(o->on[0]))
-			argp_error(state, "too many hosts");
-		o->on[o->opt.n_on++] = word;
-	}
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -102,7 +84,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->fence_options = arg;
 		return 0;
 	case OPT_ON:
-		take_hosts(o, arg, state);
+		tool_take_hosts(arg, false, o->on, sizeof(o->on) / sizeof(o->on[0]), &o->opt.n_on,
+				state);
 		return 0;
 	default:
 		return tool_take_cluster(&o->cluster, key, arg, state);

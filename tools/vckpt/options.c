@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/duration.h"
+#include "host/remote/remote.h"
 #include "store/store.h"
 #include "tool.h"
 
@@ -179,4 +181,29 @@ error_t tool_take_cluster(char **cluster, int key, char *arg, struct argp_state 
 error_t tool_parse_cluster(int key, char *arg, struct argp_state *state)
 {
 	return tool_take_cluster(state->input, key, arg, state);
+}
+
+uint64_t tool_time(const char *arg, const char *what, struct argp_state *state)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	uint64_t ns = 0;
+
+	if (vckpt_duration_parse(arg, what, &ns, &err) < 0)
+		argp_error(state, "%s", err.text);
+	return ns;
+}
+
+void tool_take_hosts(char *list, bool pairs, const char **hosts, size_t most, size_t *n,
+		     struct argp_state *state)
+{
+	for (char *word = strtok(list, ","); word; word = strtok(NULL, ",")) {
+		const char *equals = pairs ? strchr(word, '=') : NULL;
+		struct vckpt_error err = VCKPT_ERROR_NONE;
+
+		if (vckpt_remote_check_name(equals ? equals + 1 : word, &err) < 0)
+			argp_error(state, "%s", err.text);
+		if (*n == most)
+			argp_error(state, "too many hosts");
+		hosts[(*n)++] = word;
+	}
 }

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/remote/remote.h"
 #include "moving.h"
 
 enum { OPT_TO = 512, OPT_PARALLEL, OPT_RESERVE };
@@ -15,19 +14,6 @@ static const struct argp_option options[] = {
 	{0},
 };
 
-static void take_hosts(struct tool_rearrange *o, char *list, struct argp_state *state)
-{
-	for (char *word = strtok(list, ","); word; word = strtok(NULL, ",")) {
-		struct vckpt_error err = VCKPT_ERROR_NONE;
-
-		if (vckpt_remote_check_name(word, &err) < 0)
-			argp_error(state, "%s", err.text);
-		if (o->opt.n_to == sizeof(o->to) / sizeof(o->to[0]))
-			argp_error(state, "too many hosts");
-		o->to[o->opt.n_to++] = word;
-	}
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct tool_rearrange *o = state->input;
@@ -38,7 +24,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		state->child_inputs[0] = &o->opt.migrate;
 		return 0;
 	case OPT_TO:
-		take_hosts(o, arg, state);
+		tool_take_hosts(arg, false, o->to, sizeof(o->to) / sizeof(o->to[0]), &o->opt.n_to,
+				state);
 		return 0;
 	case 'n':
 		o->opt.dry_run = true;

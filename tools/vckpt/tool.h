@@ -60,6 +60,13 @@ error_t tool_take_cluster(char **cluster, int key, char *arg, struct argp_state 
 /* A parser (struct argp) for commands whose only argument is a cluster; its input is a char **. */
 error_t tool_parse_cluster(int key, char *arg, struct argp_state *state);
 
+/* The value of the option `what`, a time with a unit, in ns; else it is wrong usage. */
+uint64_t tool_time(const char *arg, const char *what, struct argp_state *state);
+/* Adds the words of "HOST,..." (`pairs`: or "GUEST=HOST,...") to hosts[*n], of which there are
+ * `most`; they live as long as `list`, which is cut up. */
+void tool_take_hosts(char *list, bool pairs, const char **hosts, size_t most, size_t *n,
+		     struct argp_state *state);
+
 /* "NAME" or "NAME@EPOCH"; *epoch is 0 without one.  The name is cut off in place. */
 int tool_split_epoch(char *word, uint64_t *epoch, struct vckpt_error *err);
 
