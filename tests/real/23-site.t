@@ -83,10 +83,12 @@ newest()
 
 # ---- frozen file systems ----
 
-# How much the writer in n1 has written.
+# How much the writer in n1 has written: 0 before its first line, and while it makes the file anew.
 lines()
 {
-	LAB_TIMEOUT=10 "$lab" run n1 'cat /run/lines'
+	local n
+	n=$(LAB_TIMEOUT=10 "$lab" run n1 'cat /run/lines 2>/dev/null') || :
+	echo "${n:-0}"
 }
 
 beyond()
