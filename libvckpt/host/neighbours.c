@@ -45,6 +45,13 @@ int vckpt_neighbours(const struct vckpt_list *nics, const char *guest, struct vc
 		n = at;
 		if (!n)
 			return 0;
+		if (n > VCKPT_AGENT_PEERS_MAX)
+			return vckpt_fail(
+				err, VCKPT_EREFUSED,
+				"guest %s shares networks with %u network cards of other "
+				"guests, and its agent can know %d: give the guests fewer "
+				"cards, or the cluster fewer guests",
+				guest, n, VCKPT_AGENT_PEERS_MAX);
 		if (!pass && !(to = calloc(n, sizeof(*to))))
 			return vckpt_fail_errno(err, "no memory for %u neighbours", n);
 	}

@@ -9,10 +9,14 @@
 
 #include "wire/codec.h"
 
-#define VCKPT_AGENT_PORT      "org.vckpt.0"
-#define VCKPT_AGENT_LOWEST    1
-#define VCKPT_AGENT_HIGHEST   2
+#define VCKPT_AGENT_PORT    "org.vckpt.0"
+#define VCKPT_AGENT_LOWEST  1
+#define VCKPT_AGENT_HIGHEST 3
+/* A frame's payload at most: of a guest, and (since 3; before, as much) of a host, who names all
+ * neighbours in one, however long their names are. */
 #define VCKPT_AGENT_FRAME_MAX 65536
+#define VCKPT_AGENT_PEERS_MAX 4096
+#define VCKPT_AGENT_ASK_MAX   (VCKPT_AGENT_PEERS_MAX * 80 + VCKPT_AGENT_FRAME_MAX)
 
 /* Numbers are never reused. */
 enum vckpt_agent_msg {

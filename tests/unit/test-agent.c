@@ -509,6 +509,16 @@ static void test_hosts(void)
 	CU_ASSERT(!vckpt_same_host("", ".x"));
 }
 
+/* As many neighbours as there may be; the last one has mac_a. */
+static struct vckpt_agent_peer *some_peers(void)
+{
+	struct vckpt_agent_peer *v = calloc(VCKPT_AGENT_PEERS_MAX, sizeof(*v));
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(v);
+	memcpy(v[VCKPT_AGENT_PEERS_MAX - 1].mac, mac_a, sizeof(mac_a));
+	return v;
+}
+
 static void test_control(void)
 {
 	char dir[200], path[300];
@@ -536,6 +546,8 @@ static void test_control(void)
 	}
 	waitpid(pid, &status, 0);
 	CU_ASSERT_EQUAL(WEXITSTATUS(status), VCKPT_EBUSY);
+	/* The last of as many neighbours as there may be is one, and no stranger is. */
+	hold.peers = (struct vckpt_list){VCKPT_AGENT_PEERS_MAX, some_peers()};
 	/* An expiry that would wrap does not lie in the past. */
 	CU_ASSERT_EQUAL(vckpt_control_begin(&c, &hold, "socket", vckpt_now()), 0);
 	CU_ASSERT_EQUAL(c.state->expiry, UINT64_MAX);
@@ -548,6 +560,9 @@ static void test_control(void)
 	CU_ASSERT_EQUAL(c.page->gate, VCKPT_GATE_HELD);
 	CU_ASSERT_EQUAL(vckpt_control_active(&c), VCKPT_ACTIVE_HELD);
 	CU_ASSERT_STRING_EQUAL(c.state->gate, "socket");
+	CU_ASSERT_EQUAL(c.state->npeers, VCKPT_AGENT_PEERS_MAX);
+	CU_ASSERT(vckpt_control_is_peer(&c, mac_a) && !vckpt_control_is_peer(&c, mac_b));
+	free(hold.peers.v);
 	vckpt_page_let_go(c.page);
 	vckpt_control_end(&c, true);
 	CU_ASSERT_EQUAL(c.page->gate, VCKPT_GATE_OPEN);

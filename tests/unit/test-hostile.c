@@ -18,11 +18,13 @@
 #include "cluster/wishes.h"
 #include "host/local/agent.h"
 #include "host/local/internal.h"
+#include "host/neighbours.h"
 #include "wire/frame.h"
 
 struct hostile {
 	int fd;
 	pthread_t thread;
+	uint16_t version; /* of the protocol; 0: the highest */
 	/* What it answers to PREPARE and the like, given the question's seq and nonce. */
 	void (*answer)(struct hostile *h, uint32_t seq, uint64_t nonce);
 };
@@ -45,13 +47,16 @@ static void *hostile_main(void *arg)
 	char room[4096];
 	ssize_t n;
 
-	vckpt_frame_reader_init(&r, VCKPT_AGENT_FRAME_MAX, false);
+	vckpt_frame_reader_init(&r, h->version ? VCKPT_AGENT_FRAME_MAX : VCKPT_AGENT_ASK_MAX,
+				false);
 	while ((n = recv(h->fd, room, sizeof(room), 0)) > 0) {
 		vckpt_frame_feed(&r, room, (size_t)n, NULL);
 		while (vckpt_frame_next(&r, &f, NULL) > 0) {
 			uint32_t seq = (uint32_t)vckpt_load_be(f.payload, 4);
-			struct vckpt_agent_welcome w = {
-				.seq = seq, .version = VCKPT_AGENT_HIGHEST, .gates = "none"};
+			struct vckpt_agent_welcome w = {.seq = seq,
+							.version = h->version ? h->version
+									      : VCKPT_AGENT_HIGHEST,
+							.gates = "none"};
 
 			if (f.type == VCKPT_AGENT_HELLO)
 				put(h->fd, VCKPT_AGENT_WELCOME, VCKPT_AGENT_LOWEST, f.nonce,
@@ -466,6 +471,85 @@ static void test_successor_before_welcome(void)
 	close(sv[1]);
 }
 
+static void answers(struct hostile *h, uint32_t seq, uint64_t nonce)
+{
+	struct vckpt_agent_reply m = {.seq = seq};
+
+	put(h->fd, VCKPT_AGENT_READY, VCKPT_AGENT_LOWEST, nonce, &vckpt_agent_reply_type, &m);
+}
+
+/* INQUIRE with so many neighbours, asked of an agent of this version; what became of it. */
+static int name_neighbours(uint16_t version, struct vckpt_agent_peer *peers, uint32_t n,
+			   struct vckpt_error *err)
+{
+	struct hostile h = {.answer = answers, .version = version};
+	struct vckpt_agent_ask m = {.peers = {n, peers}};
+	struct vckpt_agent_reply reply;
+	struct vckpt_agent a;
+	int sv[2], rc;
+
+	CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	h.fd = sv[1];
+	pthread_create(&h.thread, NULL, hostile_main, &h);
+	vckpt_agent_init(&a, "heat", "n1");
+	a.fd = sv[0];
+	CU_ASSERT_EQUAL_FATAL(vckpt_agent_connect(&a, NULL, vckpt_now() + 60 * VCKPT_S, -1, err),
+			      0);
+	rc = vckpt_agent_call(&a, VCKPT_AGENT_INQUIRE, &vckpt_agent_ask_type, &m, VCKPT_AGENT_READY,
+			      &vckpt_agent_reply_type, &reply, vckpt_now() + 60 * VCKPT_S, -1, err);
+	vckpt_agent_close(&a);
+	pthread_join(h.thread, NULL);
+	close(sv[1]);
+	return rc;
+}
+
+/* An agent of an older vckpt would throw a long question away, and the host wait in vain. */
+static void test_older_agent(void)
+{
+	struct vckpt_agent_peer *peers = calloc(VCKPT_AGENT_PEERS_MAX, sizeof(*peers));
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(peers);
+	for (uint32_t i = 0; i < VCKPT_AGENT_PEERS_MAX; i++)
+		memset(peers[i].guest, 'x', sizeof(peers[i].guest) - 1);
+	CU_ASSERT_EQUAL(name_neighbours(2, peers, 800, &err), 0);
+	CU_ASSERT_EQUAL(name_neighbours(2, peers, VCKPT_AGENT_PEERS_MAX, &err), -1);
+	CU_ASSERT_EQUAL(err.code, VCKPT_EREFUSED);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "guest n1"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "install the agent"));
+	CU_ASSERT_EQUAL(name_neighbours(0, peers, VCKPT_AGENT_PEERS_MAX, &err), 0);
+	free(peers);
+}
+
+/* n guests of one network card each, all in one network. */
+static int neighbours_of(uint32_t n, uint32_t *found, struct vckpt_error *err)
+{
+	struct vckpt_host_nic *v = calloc(n, sizeof(*v));
+	struct vckpt_list nics = {n, v}, peers;
+	int rc;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(v);
+	for (uint32_t i = 0; i < n; i++)
+		snprintf(v[i].guest, sizeof(v[i].guest), "n%u", i + 1);
+	rc = vckpt_neighbours(&nics, "n1", &peers, err);
+	*found = peers.n;
+	free(peers.v);
+	free(v);
+	return rc;
+}
+
+static void test_neighbours(void)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	uint32_t found;
+
+	CU_ASSERT_EQUAL(neighbours_of(VCKPT_AGENT_PEERS_MAX + 1, &found, &err), 0);
+	CU_ASSERT_EQUAL(found, VCKPT_AGENT_PEERS_MAX);
+	CU_ASSERT_EQUAL(neighbours_of(VCKPT_AGENT_PEERS_MAX + 2, &found, &err), -1);
+	CU_ASSERT_EQUAL(err.code, VCKPT_EREFUSED);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "guest n1 shares networks with 4097"));
+}
+
 static const struct unit_test tests[] = {
 	{"texts for terminals", test_texts},
 	{"counts that lie, and as many as fit", test_counts},
@@ -477,6 +561,8 @@ static const struct unit_test tests[] = {
 	{"a bucket of tokens", test_bucket},
 	{"a flood of reports", test_reports},
 	{"a flood of requests", test_requests},
+	{"a question too long for an older agent", test_older_agent},
+	{"more neighbours than an agent can know", test_neighbours},
 };
 
 UNIT_MAIN("hostile", tests)

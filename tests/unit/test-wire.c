@@ -62,6 +62,41 @@ static void test_round_trip(void)
 	vckpt_buf_free(&b);
 }
 
+/* The longest question: as many neighbours as there may be, with the longest names, fit a frame
+ * that an agent reads, and the last of them comes over, too. */
+static void test_longest(void)
+{
+	struct vckpt_agent_peer *peers = calloc(VCKPT_AGENT_PEERS_MAX, sizeof(*peers)), *got;
+	struct vckpt_agent_hold in, out;
+	struct vckpt_buf b = VCKPT_BUF_EMPTY;
+	struct vckpt_frame_reader r;
+	struct vckpt_frame f;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(peers);
+	in = a_hold(peers);
+	in.peers.n = VCKPT_AGENT_PEERS_MAX;
+	for (uint32_t i = 0; i < in.peers.n; i++) {
+		memset(peers[i].guest, 'x', sizeof(peers[i].guest) - 1);
+		vckpt_store_be(peers[i].mac, i, sizeof(peers[i].mac));
+	}
+	CU_ASSERT_EQUAL_FATAL(vckpt_frame_put(&b, VCKPT_AGENT_HOLD, VCKPT_AGENT_HIGHEST, 1,
+					      &vckpt_agent_hold_type, &in, NULL),
+			      0);
+	vckpt_frame_reader_init(&r, VCKPT_AGENT_ASK_MAX, false);
+	vckpt_frame_feed(&r, b.data, b.len, NULL);
+	CU_ASSERT_EQUAL_FATAL(vckpt_frame_next(&r, &f, NULL), 1);
+	CU_ASSERT_EQUAL_FATAL(
+		vckpt_decode(&vckpt_agent_hold_type, &out, f.version, f.payload, f.len, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(out.peers.n, VCKPT_AGENT_PEERS_MAX);
+	got = out.peers.v;
+	CU_ASSERT_EQUAL(vckpt_load_be(got[out.peers.n - 1].mac, 6), VCKPT_AGENT_PEERS_MAX - 1);
+	CU_ASSERT_EQUAL(strlen(got[out.peers.n - 1].guest), sizeof(peers->guest) - 1);
+	vckpt_message_free(&vckpt_agent_hold_type, &out);
+	vckpt_frame_reader_free(&r);
+	vckpt_buf_free(&b);
+	free(peers);
+}
+
 /* Each proper prefix, and one byte more, is refused. */
 static void test_exact_length(void)
 {
@@ -275,6 +310,7 @@ static void test_all_types(void)
 
 static const struct unit_test tests[] = {
 	{"a message comes back as it was", test_round_trip},
+	{"the longest question fits a frame", test_longest},
 	{"exact length or refusal", test_exact_length},
 	{"an older version has fewer fields", test_versions},
 	{"RESTORED in the lowest version", test_lowest_version},

@@ -113,7 +113,7 @@ static int open_state(struct vckpt_control *c, const char *run_dir, struct vckpt
 	snprintf(path, sizeof(path), "%s/state", run_dir);
 	s = map_found(path, sizeof(*s));
 	if (s && (s->magic != VCKPT_STATE_MAGIC || s->version != VCKPT_STATE_VERSION ||
-		  s->nnics > VCKPT_NICS_MAX || s->npeers > VCKPT_PEERS_MAX ||
+		  s->nnics > VCKPT_NICS_MAX || s->npeers > VCKPT_AGENT_PEERS_MAX ||
 		  s->nfrozen > VCKPT_FREEZE_MAX || s->nstopped > VCKPT_STOPPED_MAX)) {
 		munmap(s, sizeof(*s));
 		s = NULL;
@@ -328,7 +328,7 @@ void vckpt_control_settle(struct vckpt_control *c, struct vckpt_nl *nl)
 void vckpt_control_peers(struct vckpt_control *c, const struct vckpt_list *peers)
 {
 	struct vckpt_state *s = c->state;
-	uint32_t n = peers->n < VCKPT_PEERS_MAX ? peers->n : VCKPT_PEERS_MAX;
+	uint32_t n = peers->n < VCKPT_AGENT_PEERS_MAX ? peers->n : VCKPT_AGENT_PEERS_MAX;
 
 	s->npeers = 0;
 	if (n)

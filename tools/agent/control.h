@@ -21,9 +21,8 @@
 #include "wire/agent_msg.h"
 #include "wire/page.h"
 
-#define VCKPT_PEERS_MAX     256
 #define VCKPT_STATE_MAGIC   UINT32_C(0x76636b54)
-#define VCKPT_STATE_VERSION 3
+#define VCKPT_STATE_VERSION 4
 #define VCKPT_FREEZE_MAX    16
 #define VCKPT_STOPPED_MAX   64
 
@@ -69,7 +68,7 @@ struct vckpt_state {
 	_Atomic uint32_t nstopped;
 	struct vckpt_stopped stopped[VCKPT_STOPPED_MAX];
 	uint32_t npeers; /* the cluster's other NICs as the host last named them */
-	struct vckpt_agent_peer peers[VCKPT_PEERS_MAX];
+	struct vckpt_agent_peer peers[VCKPT_AGENT_PEERS_MAX];
 };
 
 struct vckpt_control {

@@ -49,12 +49,22 @@ struct plug {
 	const struct vckpt_gate_env *env;
 	unsigned ncards, npeers, nearly;
 	struct card cards[VCKPT_NICS_MAX];
-	struct peer peers[VCKPT_PEERS_MAX];
+	struct peer *peers;            /* in order, see peer_order() */
 	struct early early[EARLY_MAX]; /* a ring */
 	bool held;
 	uint32_t token;
 	uint64_t resend_at, pause;
 };
+
+/* By card, then by address: the sender of a marker is one of thousands. */
+static int peer_order(const void *a, const void *b)
+{
+	const struct peer *x = a, *y = b;
+
+	if (x->card != y->card)
+		return x->card < y->card ? -1 : 1;
+	return memcmp(x->mac, y->mac, sizeof(x->mac));
+}
 
 static void send_marker(const struct peer *p, uint32_t token, bool want)
 {
@@ -71,13 +81,13 @@ static void send_marker(const struct peer *p, uint32_t token, bool want)
 
 static void take_marker(struct plug *g, struct card *card, const struct vckpt_marker *m)
 {
+	struct peer key = {.card = card}, *p = NULL;
 	struct early *e;
 
-	for (unsigned i = 0; g->held && m->token == g->token && i < g->npeers; i++) {
-		struct peer *p = &g->peers[i];
-
-		if (p->card != card || memcmp(p->mac, m->from, 6) != 0)
-			continue;
+	memcpy(key.mac, m->from, sizeof(key.mac));
+	if (g->held && m->token == g->token && g->npeers)
+		p = bsearch(&key, g->peers, g->npeers, sizeof(key), peer_order);
+	if (p) {
 		p->seen = true;
 		/* A late starter, or one whom ours did not reach. */
 		if (m->flags & VCKPT_MARKER_WANT)
@@ -133,6 +143,7 @@ static void plug_close(void *gate)
 		vckpt_close_fd(&g->cards[i].in);
 		vckpt_close_fd(&g->cards[i].out);
 	}
+	free(g->peers);
 	free(g);
 }
 
@@ -182,23 +193,32 @@ static int plug_open(const struct vckpt_gate_env *env, void **gate, struct vckpt
 	return 0;
 }
 
+static struct card *card_with(struct plug *g, const uint8_t mac[6])
+{
+	for (unsigned i = 0; i < g->ncards; i++)
+		if (memcmp(g->cards[i].nic->mac, mac, 6) == 0)
+			return &g->cards[i];
+	return NULL;
+}
+
 static int peers_set(struct plug *g, const struct vckpt_agent_hold *h, struct vckpt_error *err)
 {
 	const struct vckpt_agent_peer *v = h->peers.v;
 
-	if (h->peers.n > VCKPT_PEERS_MAX)
+	if (h->peers.n > VCKPT_AGENT_PEERS_MAX)
 		return vckpt_fail(err, VCKPT_EREFUSED,
-				  "%u peers are more than the %d that gate "
-				  "nic-plug can wait for: use gate socket",
-				  h->peers.n, VCKPT_PEERS_MAX);
+				  "%u neighbours are more than the %d that an agent can know: "
+				  "give the cluster fewer guests",
+				  h->peers.n, VCKPT_AGENT_PEERS_MAX);
+	free(g->peers);
 	g->npeers = 0;
+	g->peers = calloc(h->peers.n + 1, sizeof(*g->peers));
+	if (!g->peers)
+		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for %u neighbours", h->peers.n);
 	for (uint32_t i = 0; i < h->peers.n; i++) {
 		struct peer *p = &g->peers[i];
 
-		*p = (struct peer){0};
-		for (unsigned k = 0; k < g->ncards; k++)
-			if (memcmp(g->cards[k].nic->mac, v[i].own, 6) == 0)
-				p->card = &g->cards[k];
+		p->card = card_with(g, v[i].own);
 		if (!p->card)
 			return vckpt_fail(err, VCKPT_EREFUSED,
 					  "this guest has no plugged NIC with the MAC "
@@ -206,10 +226,11 @@ static int peers_set(struct plug *g, const struct vckpt_agent_hold *h, struct vc
 					  "with guest %s",
 					  v[i].own[0], v[i].own[1], v[i].own[2], v[i].own[3],
 					  v[i].own[4], v[i].own[5], v[i].guest);
-		memcpy(p->mac, v[i].mac, 6);
-		memcpy(p->guest, v[i].guest, sizeof(p->guest));
-		g->npeers++;
+		memcpy(p->mac, v[i].mac, sizeof(p->mac));
+		snprintf(p->guest, sizeof(p->guest), "%s", v[i].guest);
 	}
+	g->npeers = h->peers.n;
+	qsort(g->peers, g->npeers, sizeof(*g->peers), peer_order);
 	return 0;
 }
 

@@ -61,7 +61,7 @@ static void forget(struct vckpt_session *s)
 	if (s->writable)
 		event_del(s->writable);
 	vckpt_frame_reader_free(&s->reader);
-	vckpt_frame_reader_init(&s->reader, VCKPT_AGENT_FRAME_MAX, false);
+	vckpt_frame_reader_init(&s->reader, VCKPT_AGENT_ASK_MAX, false);
 }
 
 static void retry_in(struct vckpt_session *s, unsigned ms)
@@ -201,7 +201,7 @@ static void hung_up(struct vckpt_session *s)
 	 * and until then the port reads as at its end and takes no answer.  The nonce tells a next
 	 * host from this one; only half a frame must not wait for its other half. */
 	vckpt_frame_reader_free(&s->reader);
-	vckpt_frame_reader_init(&s->reader, VCKPT_AGENT_FRAME_MAX, false);
+	vckpt_frame_reader_init(&s->reader, VCKPT_AGENT_ASK_MAX, false);
 	/* The driver wakes us; should one not, this does. */
 	retry_in(s, 1000);
 }
@@ -289,7 +289,7 @@ int vckpt_session_open(struct vckpt_session *s, struct vckpt_agent *a, const cha
 		       vckpt_serve_fn *serve, struct vckpt_error *err)
 {
 	*s = (struct vckpt_session){.agent = a, .path = path, .serve = serve, .fd = -1};
-	vckpt_frame_reader_init(&s->reader, VCKPT_AGENT_FRAME_MAX, false);
+	vckpt_frame_reader_init(&s->reader, VCKPT_AGENT_ASK_MAX, false);
 	s->retry = event_new(a->base, -1, 0, on_retry, s);
 	if (!s->retry)
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for a timer");

@@ -158,6 +158,12 @@ static int send_all(struct vckpt_agent *a, const struct vckpt_buf *out, uint64_t
 	return 0;
 }
 
+/* Bytes of a message that an agent of this version reads. */
+static size_t most(unsigned version)
+{
+	return version < 3 ? VCKPT_AGENT_FRAME_MAX : VCKPT_AGENT_ASK_MAX;
+}
+
 static int put(struct vckpt_agent *a, enum vckpt_agent_msg type, unsigned version,
 	       const struct vckpt_type *mtype, const void *msg, uint64_t deadline, int cancel,
 	       struct vckpt_error *err)
@@ -166,6 +172,13 @@ static int put(struct vckpt_agent *a, enum vckpt_agent_msg type, unsigned versio
 
 	if (vckpt_frame_put(&out, type, (uint16_t)version, a->nonce, mtype, msg, err) < 0)
 		return vckpt_error_prefix(err, "guest %s", a->guest);
+	/* It would be thrown away there as noise, and nobody told. */
+	if (out.len - VCKPT_FRAME_HEADER > most(version))
+		return vckpt_fail(
+			err, VCKPT_EREFUSED,
+			"guest %s: a message of %zu bytes is more than its vckpt-agent "
+			"(protocol %u) reads: install the agent that belongs to this vckpt",
+			a->guest, out.len, version);
 	return send_all(a, &out, deadline, cancel, err);
 }
 
