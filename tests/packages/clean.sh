@@ -140,7 +140,7 @@ Y2
 		export TMPDIR=/t VCKPT_BUILD=/t LAB_ACCEL=$1 VCKPT_TEST_PATIENCE=$2
 		[ -z "$(command -v gcc)" ] || { echo "this is no clean Debian"; exit 1; }
 		components=$(ompi_info --parsable --path pkglibdir | cut -d: -f3)
-		grep -q "MCA hook vckpt" <<<"$(ompi_info --param hook vckpt --level 9)" ||
+		ompi_info --param hook vckpt --level 9 | grep "MCA hook vckpt" >/dev/null ||
 			{ echo "Open MPI does not find the component"; exit 1; }
 		guest/build --quiet --out /t/image --agent /usr/sbin/vckpt-agent \
 			--component "$components/mca_hook_vckpt.so" --add /t/heat2d:/usr/bin/heat2d
