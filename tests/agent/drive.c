@@ -10,6 +10,7 @@
  *     hello[:LOWEST:HIGHEST]  prepare  inquire  reset
  *     hold:EPOCH:EXPIRY_MS:QUIET_MS:GATE   quiet   release:EPOCH   restored:INCARNATION
  *     peer:PORT_INDEX:OWN:MAC:NAME         for the holds that follow
+ *     tap:NIC                              what comes in there is counted in the cycles that follow
  *     cycle:COUNT:HOLD_MS:RUN_MS:GATE:NIC  many epochs; packets of NIC are counted while all are
  * quiet lead:MS (between PREPARE and HOLD of a cycle) noise:BYTES  stale  torso  fuzz:COUNT:SEED
  * sleep:MS
@@ -36,6 +37,7 @@
 #include "base/clock.h"
 #include "wire/agent_msg.h"
 #include "wire/frame.h"
+#include "watch.h"
 
 #define PORTS_MAX 8
 #define PATIENCE  5000
@@ -53,6 +55,8 @@ struct port {
 struct drive {
 	struct port ports[PORTS_MAX];
 	unsigned n;
+	struct watch taps[PORTS_MAX];
+	unsigned ntaps;
 	uint32_t seq, incarnation;
 	bool quiet; /* print nothing but sums */
 	unsigned lead_ms;
@@ -377,16 +381,71 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+struct tally {
+	unsigned count, bad;
+	uint64_t *took, *freed;
+	uint64_t moved, between, bytes;
+};
+
+/* What moved for so long, while all are quiet. */
+static void look(struct drive *d, struct tally *t, unsigned hold_ms, const char *nic,
+		 uint64_t *last)
+{
+	uint64_t before, sum;
+
+	for (unsigned i = 0; i < d->ntaps; i++)
+		watch_begin(&d->taps[i]);
+	before = packets(nic);
+	sum = payload();
+	t->between += before - *last;
+	pause_ms(hold_ms);
+	*last = packets(nic);
+	t->bytes += payload() - sum;
+	t->moved += *last - before;
+	for (unsigned i = 0; i < d->ntaps; i++)
+		watch_end(&d->taps[i]);
+}
+
+static void print_tally(const struct drive *d, const struct tally *t)
+{
+	struct watch outside = {0};
+
+	qsort(t->took, t->count, sizeof(*t->took), compare);
+	qsort(t->freed, t->count, sizeof(*t->freed), compare);
+	printf("{\"holds\": %u, \"failed\": %u, ", t->count, t->bad);
+	printf("\"quiet_ms_median\": %.3f, \"quiet_ms_p90\": %.3f, \"quiet_ms_max\": %.3f, ",
+	       (double)t->took[t->count / 2] / 1e6, (double)t->took[t->count * 9 / 10] / 1e6,
+	       (double)t->took[t->count - 1] / 1e6);
+	printf("\"release_ms_median\": %.3f, \"release_ms_max\": %.3f, ",
+	       (double)t->freed[t->count / 2] / 1e6, (double)t->freed[t->count - 1] / 1e6);
+	printf("\"packets_between\": %llu, \"packets_while_quiet\": %llu, "
+	       "\"bytes_while_quiet\": %llu",
+	       (unsigned long long)t->between, (unsigned long long)t->moved,
+	       (unsigned long long)t->bytes);
+	for (unsigned i = 0; i < d->ntaps; i++) {
+		outside.frames += d->taps[i].frames;
+		outside.payload += d->taps[i].payload;
+		outside.lost += d->taps[i].lost;
+	}
+	if (d->ntaps)
+		printf(", \"frames_at_taps\": %llu, \"payload_at_taps\": %llu, "
+		       "\"not_looked_at\": %llu",
+		       (unsigned long long)outside.frames, (unsigned long long)outside.payload,
+		       (unsigned long long)outside.lost);
+	printf("}\n");
+}
+
 static void cycle(struct drive *d, unsigned count, unsigned hold_ms, unsigned run_ms,
 		  const char *gate, const char *nic)
 {
-	uint64_t *took = calloc(count, sizeof(*took)), *freed = calloc(count, sizeof(*freed));
-	uint64_t moved = 0, between = 0, bytes = 0, last = packets(nic);
-	unsigned bad = 0;
+	struct tally t = {.count = count,
+			  .took = calloc(count, sizeof(*t.took)),
+			  .freed = calloc(count, sizeof(*t.freed))};
+	uint64_t last = packets(nic);
 
 	d->quiet = true;
 	for (unsigned e = 0; e < count; e++) {
-		uint64_t before, asked, sum;
+		uint64_t asked;
 
 		for (unsigned i = 0; i < d->n; i++)
 			send_ask(d, &d->ports[i], VCKPT_AGENT_PREPARE, e + 1);
@@ -397,41 +456,25 @@ static void cycle(struct drive *d, unsigned count, unsigned hold_ms, unsigned ru
 			send_hold(d, &d->ports[i], e + 1, 5000, 1000, gate);
 		for (unsigned i = 0; i < d->n; i++) {
 			await(d, i, VCKPT_AGENT_QUIET);
-			bad += d->ports[i].code != VCKPT_OK;
-			if (d->ports[i].took > took[e])
-				took[e] = d->ports[i].took;
+			t.bad += d->ports[i].code != VCKPT_OK;
+			if (d->ports[i].took > t.took[e])
+				t.took[e] = d->ports[i].took;
 		}
-		before = packets(nic);
-		sum = payload();
-		between += before - last;
-		pause_ms(hold_ms);
-		last = packets(nic);
-		bytes += payload() - sum;
-		moved += last - before;
+		look(d, &t, hold_ms, nic, &last);
 		asked = vckpt_now();
 		for (unsigned i = 0; i < d->n; i++)
 			send_ask(d, &d->ports[i], VCKPT_AGENT_RELEASE, e + 1);
 		for (unsigned i = 0; i < d->n; i++) {
 			await(d, i, VCKPT_AGENT_RELEASED);
-			bad += d->ports[i].code != VCKPT_OK;
+			t.bad += d->ports[i].code != VCKPT_OK;
 		}
-		freed[e] = vckpt_now() - asked;
+		t.freed[e] = vckpt_now() - asked;
 		pause_ms(run_ms);
 	}
-	qsort(took, count, sizeof(*took), compare);
-	qsort(freed, count, sizeof(*freed), compare);
-	printf("{\"holds\": %u, \"failed\": %u, ", count, bad);
-	printf("\"quiet_ms_median\": %.3f, \"quiet_ms_p90\": %.3f, \"quiet_ms_max\": %.3f, ",
-	       (double)took[count / 2] / 1e6, (double)took[count * 9 / 10] / 1e6,
-	       (double)took[count - 1] / 1e6);
-	printf("\"release_ms_median\": %.3f, \"release_ms_max\": %.3f, ",
-	       (double)freed[count / 2] / 1e6, (double)freed[count - 1] / 1e6);
-	printf("\"packets_between\": %llu, \"packets_while_quiet\": %llu, "
-	       "\"bytes_while_quiet\": %llu}\n",
-	       (unsigned long long)between, (unsigned long long)moved, (unsigned long long)bytes);
+	print_tally(d, &t);
 	d->quiet = false;
-	free(took);
-	free(freed);
+	free(t.took);
+	free(t.freed);
 }
 
 static uint32_t next_random(uint32_t *s)
@@ -589,6 +632,8 @@ static void run(struct drive *d, char *command)
 	} else if (strcmp(w[0], "cycle") == 0) {
 		cycle(d, (unsigned)atoi(w[1]), (unsigned)atoi(w[2]), (unsigned)atoi(w[3]), w[4],
 		      w[5]);
+	} else if (strcmp(w[0], "tap") == 0 && d->ntaps < PORTS_MAX) {
+		watch_open(&d->taps[d->ntaps++], w[1]);
 	} else if (strcmp(w[0], "peer") == 0) {
 		add_peer(d, (unsigned)atoi(w[1]), w[2], w[3], w[4]);
 	} else {

@@ -3,9 +3,9 @@
 # tests/real/vckpt.sh; for tests/real/16-cases.t, tests/mpi/campaign and judges.sh.
 # shellcheck disable=SC2154 # what lib.sh sets
 
-# More of mpirun's options for all cases, the capture engine (vckpt's choice), and the cluster they run in: guests that
-# were restored as those of one cluster are no other's.
-case_mca='' case_engine='' case_cluster=cases
+# More of mpirun's options for all cases, MiB under way in the case inflight, the capture engine (vckpt's choice), and the
+# cluster they run in: guests that were restored as those of one cluster are no other's.
+case_mca='' case_mib=24 case_engine='' case_cluster=cases
 
 # cases_up [MEMORY]: lab and cluster.  $case_mpi becomes the guests' first number of Open MPI.
 cases_up()
@@ -22,7 +22,7 @@ case_command()
 	case $1/$case_mpi in
 	rma*/4) mca='--mca osc pt2pt' ;;
 	esac
-	echo "--host n1:16,n2:16 --map-by node -np 4 $case_mca $mca mpi-cases $1 $2 24"
+	echo "--host n1:16,n2:16 --map-by node -np 4 $case_mca $mca mpi-cases $1 $2 $case_mib"
 }
 
 # Far longer than any test: a case ends when it is told to.
@@ -52,10 +52,29 @@ case_stop()
 		kill -USR1 $(pidof mpi-cases | tr " " "\n" | sort -n | head -n 1)' >/dev/null 2>&1
 }
 
+# case_where: where the processes of a case that failed wait, and for what, for whoever reads why.
+case_where()
+{
+	local g
+	# shellcheck disable=SC2016 # for the guest's shell
+	for g in n1 n2; do
+		LAB_TIMEOUT=20 "$lab" run $g 'for e in $(grep -l OMPI_COMM_WORLD_RANK /proc/[0-9]*/environ); do
+			p=${e%/environ}
+			echo "${p#/proc/} $(cat $p/comm), $(grep State: $p/status), in $(cat $p/wchan):" $(cat $p/stack)
+		done
+		sed "s/^/lock /" /proc/locks
+		grep -v "00000000:00000000 0[0-9]:0" /proc/net/tcp | sed "s/^/tcp /"
+		mkdir -p /run/debug && mount -t debugfs none /run/debug
+		sed "s/^/rpc /" /run/debug/sunrpc/rpc_clnt/*/tasks
+		dmesg | tail -n 3' 2>/dev/null | sed "s/^/# $g /" >&2
+	done
+}
+
 # What a job that failed left behind.
 case_clear()
 {
 	local g
+	case_where
 	# shellcheck disable=SC2016 # for the guest's shell
 	for g in n1 n2; do
 		"$lab" run $g 'kill -KILL $(pidof mpirun orterun orted prterun prte prted mpi-cases)' >/dev/null 2>&1
