@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "store/places.h"
 
 #define LEASE_TTL (30 * VCKPT_S)
 
@@ -172,6 +173,8 @@ int vckpt_coordinator_lease(struct vckpt_coordinator *c, const char *purpose,
 {
 	char host[128] = "?";
 
+	if (vckpt_places_check_lead(c->store, c->cluster, err) < 0)
+		return -1;
 	gethostname(host, sizeof(host) - 1);
 	c->renewed = vckpt_now();
 	c->lease = vckpt_lease_acquire(c->store, c->cluster, c->ctx->who ? c->ctx->who : "vckpt",

@@ -8,6 +8,7 @@
 #include "cluster/cluster.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +16,14 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "cluster/flush.h"
 #include "cluster/follow.h"
 #include "cluster/hooks.h"
 #include "cluster/place.h"
 #include "cluster/record.h"
 #include "cluster/session.h"
 #include "cluster/suspended.h"
-#include "store/catalogue.h"
+#include "store/nearest.h"
 
 struct restart {
 	struct vckpt_cluster_session s;
@@ -56,6 +58,16 @@ static const char *deed(const struct restart *r)
 	return r->opt->resume ? "resume" : "restart";
 }
 
+static void note(struct restart *r, const char *fmt, const char *host, const char *why)
+{
+	char text[700];
+
+	snprintf(text, sizeof(text), fmt, host, why);
+	json_array_append_new(r->notes, json_string(text));
+	/* Whoever asked finds it in the record. */
+	vckpt_log(r->s.c.ctx->log, VCKPT_INFO, "cluster", "%s: %s", r->s.c.what, text);
+}
+
 /* ---- the epoch ---- */
 
 /* The epoch must be there and be one of these guests. */
@@ -63,11 +75,14 @@ static int check_epoch(struct restart *r, uint64_t *epoch, struct vckpt_error *e
 {
 	struct vckpt_coordinator *c = &r->s.c;
 	struct vckpt_epoch *entry = &r->entry;
+	char at[PATH_MAX];
 
-	if (*epoch == 0 && vckpt_catalogue_newest(c->store, c->cluster, epoch, err) < 0)
+	if (*epoch == 0 && vckpt_nearest_newest(c->store, c->cluster, epoch, err) < 0)
 		return -1;
-	if (vckpt_catalogue_get(c->store, c->cluster, *epoch, entry, err) < 0)
+	if (vckpt_nearest_entry(c->store, c->cluster, *epoch, entry, at, err) < 0)
 		return -1;
+	if (*at)
+		note(r, "the epoch's entry is that of %s%s", at, "");
 	for (uint32_t i = 0; i < c->n_slots; i++) {
 		size_t k = 0;
 
@@ -145,16 +160,6 @@ static json_int_t captured_by(const struct restart *r, uint32_t i)
 }
 
 /* ---- hosts ---- */
-
-static void note(struct restart *r, const char *fmt, const char *host, const char *why)
-{
-	char text[700];
-
-	snprintf(text, sizeof(text), fmt, host, why);
-	json_array_append_new(r->notes, json_string(text));
-	/* Whoever asked finds it in the record. */
-	vckpt_log(r->s.c.ctx->log, VCKPT_INFO, "cluster", "%s: %s", r->s.c.what, text);
-}
 
 static bool is_out(const struct restart *r, const struct vckpt_link *l)
 {
@@ -496,7 +501,11 @@ static int mark(void *arg, struct vckpt_error *err)
 		return -1;
 	if (vckpt_fault_point("coordinator.restart.moved", NULL, err) < 0)
 		return -1;
-	return vckpt_store_set_incarnation(c->lease, &inc, err);
+	if (vckpt_store_set_incarnation(c->lease, &inc, err) < 0)
+		return -1;
+	/* So that no number comes twice, whichever place leads one day. */
+	vckpt_cluster_tell_places(c->store, c->cluster, c->ctx->log);
+	return 0;
 }
 
 /* Hosts that failed while nothing ran yet are left out; false: there is none, or going on would not

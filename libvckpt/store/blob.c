@@ -222,7 +222,7 @@ int vckpt_blob_check(const char *path, const char *magic, const struct vckpt_sto
 	size_t n;
 
 	if (vckpt_read_own_file(path, SIZE_MAX / 2, &file, &n, err) < 0 ||
-	    is_wanted(path, want, file, n, err) < 0)
+	    (want && is_wanted(path, want, file, n, err) < 0))
 		return -1;
 	return check_head(file, n, magic, path, &h, err);
 }

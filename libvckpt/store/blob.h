@@ -32,7 +32,7 @@ int vckpt_blob_read(const char *path, const char *magic, const struct vckpt_stor
 		    const struct vckpt_data_key *key, char **data, size_t *len,
 		    struct vckpt_error *err);
 
-/* The same without opening it: for whoever has no key. */
+/* The same without opening it: for whoever has no key.  `want` may be NULL, too. */
 int vckpt_blob_check(const char *path, const char *magic, const struct vckpt_store_file *want,
 		     struct vckpt_error *err);
 

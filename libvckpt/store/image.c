@@ -198,16 +198,63 @@ struct vckpt_image *vckpt_image_open(const struct vckpt_store *store, const char
 	return NULL;
 }
 
+static void close_pack(struct vckpt_pack_file *f)
+{
+	while (f->other) {
+		struct vckpt_pack_file *o = f->other;
+
+		f->other = o->other;
+		vckpt_close_fd(&o->fd);
+		free(o->path);
+		free(o);
+	}
+	vckpt_close_fd(&f->fd);
+	free(f->path);
+	vckpt_data_key_free(f->key);
+}
+
+/* Only a file that can be this pack is worth asking; whether a block of it is the right one the
+ * digest says. */
+static struct vckpt_pack_file *open_other(const struct vckpt_image *img,
+					  const struct vckpt_store *place,
+					  const struct vckpt_pack_ref *p)
+{
+	struct vckpt_pack_file *o = calloc(1, sizeof(*o));
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (!o)
+		return NULL;
+	o->fd = -1;
+	if (vckpt_pack_path(place, img->cluster, p->name, path, NULL) == 0)
+		o->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (o->fd >= 0 && fstat(o->fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    (uint64_t)st.st_size == p->bytes && (o->path = strdup(path)))
+		return o;
+	vckpt_close_fd(&o->fd);
+	free(o);
+	return NULL;
+}
+
+void vckpt_image_add_place(struct vckpt_image *img, const struct vckpt_store *place)
+{
+	for (uint32_t i = 0; i < img->map.n_packs; i++) {
+		struct vckpt_pack_file *o = open_other(img, place, &img->map.packs[i]);
+		struct vckpt_pack_file *last = &img->packs[i];
+
+		while (o && last->other)
+			last = last->other;
+		last->other = o ? o : last->other;
+	}
+}
+
 void vckpt_image_close(struct vckpt_image *img)
 {
 	if (!img)
 		return;
 	vckpt_readahead_free(img->ahead);
-	for (uint32_t i = 0; img->packs && i < img->map.n_packs; i++) {
-		vckpt_close_fd(&img->packs[i].fd);
-		free(img->packs[i].path);
-		vckpt_data_key_free(img->packs[i].key);
-	}
+	for (uint32_t i = 0; img->packs && i < img->map.n_packs; i++)
+		close_pack(&img->packs[i]);
 	for (int i = 0; i < CACHED; i++)
 		free(img->cache[i]);
 	vckpt_codec_work_clear(&img->work);
@@ -370,8 +417,8 @@ static const uint8_t *cached_block(struct vckpt_image *img, uint32_t b, struct v
 			return img->cache[i];
 	v = img->victim++ % CACHED;
 	img->cached[v] = 0;
-	if (vckpt_block_read(&img->work, img->packs[ref->pack].fd, img->packs[ref->pack].path, ref,
-			     img->packs[ref->pack].key, img->room, img->cache[v], err) < 0) {
+	if (vckpt_pack_file_read(&img->work, &img->packs[ref->pack], ref, img->room, img->cache[v],
+				 err) < 0) {
 		blame(img, err);
 		return NULL;
 	}

@@ -23,6 +23,10 @@ struct vckpt_image *vckpt_image_open(const struct vckpt_store *store, const char
 				     struct vckpt_error *err);
 void vckpt_image_close(struct vckpt_image *img); /* NULL is fine */
 
+/* Blocks that are damaged are read from this place instead, if it has them whole (store/places.h):
+ * call it before anything is read; may be called for several.  `place` may be closed at once. */
+void vckpt_image_add_place(struct vckpt_image *img, const struct vckpt_store *place);
+
 /* All owned by the image. */
 const struct vckpt_store_block *vckpt_image_blocks(const struct vckpt_image *img, size_t *n);
 const struct vckpt_receipt *vckpt_image_receipt(const struct vckpt_image *img);

@@ -39,13 +39,30 @@ struct vckpt_readahead {
 	unsigned n_readers, n_threads;
 };
 
+int vckpt_pack_file_read(struct vckpt_codec_work *w, const struct vckpt_pack_file *f,
+			 const struct vckpt_block_ref *ref, uint8_t *room, void *raw,
+			 struct vckpt_error *err)
+{
+	const struct vckpt_pack_file *o = f->other;
+
+	if (vckpt_block_read(w, f->fd, f->path, ref, f->key, room, raw, err) == 0)
+		return 0;
+	for (; o; o = o->other)
+		if (vckpt_block_read(w, o->fd, o->path, ref, f->key, room, raw, NULL) == 0) {
+			if (err)
+				err->code = VCKPT_OK;
+			return 0;
+		}
+	return -1;
+}
+
 static void load(struct vckpt_readahead *r, struct reader *by, uint32_t i, struct slot *s)
 {
 	const struct vckpt_block_ref *b = &r->blocks[i];
 	const struct vckpt_pack_file *p = &r->packs[b->pack];
 
 	s->error.code = VCKPT_OK;
-	vckpt_block_read(&by->work, p->fd, p->path, b, p->key, by->room, s->raw, &s->error);
+	vckpt_pack_file_read(&by->work, p, b, by->room, s->raw, &s->error);
 }
 
 static void *reader_main(void *arg)

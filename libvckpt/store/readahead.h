@@ -15,7 +15,16 @@ struct vckpt_pack_file {
 	int fd;
 	char *path;
 	struct vckpt_data_key *key; /* NULL: it is not encrypted */
+	/* The same pack at another place, for blocks that are damaged here; NULL: none.  Has no key
+	 * of its own. */
+	struct vckpt_pack_file *other;
 };
+
+/* vckpt_block_read() of the first place that has the block whole; the error is that of the first
+ * place. */
+int vckpt_pack_file_read(struct vckpt_codec_work *w, const struct vckpt_pack_file *f,
+			 const struct vckpt_block_ref *ref, uint8_t *room, void *raw,
+			 struct vckpt_error *err);
 
 struct vckpt_readahead;
 

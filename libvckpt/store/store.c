@@ -67,7 +67,8 @@ static int store_file(const char *path, char *out, struct vckpt_error *err)
 }
 
 /* By link(), so that of two who make a store at once one makes it and the other finds it. */
-static int write_store_file(const char *path, const char *file, struct vckpt_error *err)
+static int write_store_file(const char *path, const char *file, const char *as,
+			    struct vckpt_error *err)
 {
 	char aside[PATH_MAX], uuid[VCKPT_UUID_TEXT];
 	json_auto_t *j = NULL;
@@ -77,7 +78,8 @@ static int write_store_file(const char *path, const char *file, struct vckpt_err
 		return -1;
 	if (snprintf(aside, sizeof(aside), "%s/.%s", path, uuid) >= (int)sizeof(aside))
 		return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", path);
-	j = json_pack("{s:s,s:I}", "uuid", uuid, "made_ns", (json_int_t)vckpt_wallclock());
+	j = json_pack("{s:s,s:I}", "uuid", as ? as : uuid, "made_ns",
+		      (json_int_t)vckpt_wallclock());
 	if (vckpt_seal_write_json(aside, KIND_STORE, j, err) < 0)
 		return -1;
 	if (link(aside, file) < 0 && errno != EEXIST)
@@ -86,7 +88,7 @@ static int write_store_file(const char *path, const char *file, struct vckpt_err
 	return rc < 0 ? -1 : vckpt_sync_dir(path, err);
 }
 
-int vckpt_store_init(const char *path, struct vckpt_error *err)
+static int init(const char *path, const char *as, struct vckpt_error *err)
 {
 	struct vckpt_store *there;
 	char file[PATH_MAX];
@@ -108,12 +110,22 @@ int vckpt_store_init(const char *path, struct vckpt_error *err)
 					  path);
 		if (vckpt_guard_close(path, err) < 0 ||
 		    vckpt_make_folder(path, "clusters", err) < 0 ||
-		    write_store_file(path, file, err) < 0)
+		    write_store_file(path, file, as, err) < 0)
 			return -1;
 	}
 	there = vckpt_store_open(path, err);
 	vckpt_store_close(there);
 	return there ? 0 : -1;
+}
+
+int vckpt_store_init(const char *path, struct vckpt_error *err)
+{
+	return init(path, NULL, err);
+}
+
+int vckpt_store_init_as(const char *path, const struct vckpt_store *of, struct vckpt_error *err)
+{
+	return init(path, vckpt_store_uuid(of), err);
 }
 
 static int check_folders(const char *path, struct vckpt_error *err)

@@ -40,6 +40,10 @@ struct vckpt_store;
  * in it. */
 int vckpt_store_init(const char *path, struct vckpt_error *err);
 
+/* The same; one that is made is a further place of the store `of` (store/places.h): it has the same
+ * uuid. */
+int vckpt_store_init_as(const char *path, const struct vckpt_store *of, struct vckpt_error *err);
+
 /* Opens; the caller owns the result.  VCKPT_ENOTFOUND, VCKPT_EREFUSED (newer format) or
  * VCKPT_EDAMAGED. */
 struct vckpt_store *vckpt_store_open(const char *path, struct vckpt_error *err);

@@ -1,13 +1,15 @@
 /* vckpt ls: the checkpoints a store holds.  Reads the store and asks no host. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "store/catalogue.h"
+#include "store/copy.h"
 #include "store/store.h"
 #include "tool.h"
 
 /* What one line of `ls` says.  A damaged entry is listed, not hidden. */
-static json_t *epoch_line(const struct vckpt_store *store, const char *cluster, uint64_t number)
+static json_t *entry_line(const struct vckpt_store *store, const char *cluster, uint64_t number)
 {
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct vckpt_epoch e;
@@ -35,37 +37,73 @@ static json_t *epoch_line(const struct vckpt_store *store, const char *cluster, 
 static int list_cluster(const struct vckpt_store *store, const char *cluster, json_t *lines,
 			struct vckpt_error *err)
 {
+	struct vckpt_store_places places = {0};
 	uint64_t *epochs = NULL;
 	size_t n = 0;
 
 	if (vckpt_catalogue_list(store, cluster, &epochs, &n, err) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++)
-		json_array_append_new(lines, epoch_line(store, cluster, epochs[i]));
+	/* A list that is damaged is for `check`. */
+	vckpt_places_get(store, cluster, &places, NULL);
+	for (size_t i = 0; i < n; i++) {
+		json_t *line = entry_line(store, cluster, epochs[i]);
+
+		json_object_set_new(line, "copies",
+				    vckpt_copies(store, &places, cluster, epochs[i]));
+		json_array_append_new(lines, line);
+	}
+	vckpt_places_clear(&places);
 	free(epochs);
 	return 0;
 }
 
-static void print_lines(const json_t *lines)
+/* "2 of 3": places that have it whole, of all; "" for a cluster with one. */
+static const char *copies_of(const json_t *line, char text[32])
+{
+	const json_t *copies = json_object_get(line, "copies"), *one;
+	size_t i, whole = 0;
+
+	json_array_foreach (copies, i, one)
+		whole += strcmp(tool_string(one, "state"), "whole") == 0;
+	*text = '\0';
+	if (json_array_size(copies))
+		snprintf(text, 32, "%zu of %zu", whole, json_array_size(copies));
+	return text;
+}
+
+static bool any_copies(const json_t *lines)
 {
 	const json_t *l;
 	size_t i;
 
-	printf("%-20s %6s  %-19s %6s %10s %10s  %s\n", "CLUSTER", "EPOCH", "TIME", "GUESTS",
-	       "MEMORY", "STORED", "WHY");
+	json_array_foreach (lines, i, l)
+		if (json_array_size(json_object_get(l, "copies")))
+			return true;
+	return false;
+}
+
+static void print_lines(const json_t *lines)
+{
+	bool copies = any_copies(lines);
+	const json_t *l;
+	size_t i;
+
+	printf("%-20s %6s  %-19s %6s %10s %10s  %s%s\n", "CLUSTER", "EPOCH", "TIME", "GUESTS",
+	       "MEMORY", "STORED", copies ? "COPIES  " : "", "WHY");
 	json_array_foreach (lines, i, l) {
-		char t[32], a[16], b[16];
+		char t[32], a[16], b[16], c[32];
 
 		if (json_object_get(l, "error")) {
 			printf("%-20s %6.0f  damaged: %s\n", tool_string(l, "cluster"),
 			       tool_number(l, "epoch"), tool_string(l, "error"));
 			continue;
 		}
-		printf("%-20s %6.0f  %-19s %6.0f %10s %10s  %s\n", tool_string(l, "cluster"),
+		printf("%-20s %6.0f  %-19s %6.0f %10s %10s  %-*s%s\n", tool_string(l, "cluster"),
 		       tool_number(l, "epoch"),
 		       tool_when(t, (uint64_t)json_integer_value(json_object_get(l, "time_ns"))),
 		       tool_number(l, "guests"), tool_bytes(a, tool_number(l, "ram_bytes")),
-		       tool_bytes(b, tool_number(l, "stored_bytes")), tool_string(l, "why"));
+		       tool_bytes(b, tool_number(l, "stored_bytes")), copies ? 8 : 0,
+		       copies_of(l, c), tool_string(l, "why"));
 	}
 }
 

@@ -88,7 +88,7 @@ static void print(const struct vckpt_restart_result *r)
 	printf("%s: runs again from epoch %llu (incarnation %u) after %s\n",
 	       tool_string(rec, "cluster"), (unsigned long long)r->epoch, r->incarnation,
 	       tool_ms(a, tool_number(rec, "total_ms")));
-	json_array_foreach (json_object_get(rec, "guests"), i, guest)
+	json_array_foreach (json_object_get(rec, "guests"), i, guest) {
 		printf("  %s%s%s: %s rebuilt and verified in %s%s\n", tool_string(guest, "guest"),
 		       *tool_string(guest, "host") ? " on " : "", tool_string(guest, "host"),
 		       tool_bytes(a, tool_number(guest, "restore.bytes")),
@@ -96,6 +96,11 @@ static void print(const struct vckpt_restart_result *r)
 		       json_is_false(json_object_get(json_object_get(guest, "wake"), "awake"))
 			       ? ", its agent is silent"
 			       : "");
+		if (*tool_string(guest, "restore.place"))
+			printf("    read from %s%s%s\n", tool_string(guest, "restore.place"),
+			       *tool_string(guest, "restore.place_why") ? ", since " : "",
+			       tool_string(guest, "restore.place_why"));
+	}
 	tool_print_hooks(stdout, json_object_get(rec, "hooks"), true);
 	tool_print_notes(stdout, rec);
 }

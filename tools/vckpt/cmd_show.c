@@ -4,6 +4,7 @@
 
 #include "cluster/log.h"
 #include "store/catalogue.h"
+#include "store/copy.h"
 #include "store/store.h"
 #include "tool.h"
 
@@ -149,6 +150,29 @@ static void add_hooks(const struct vckpt_store *store, struct vckpt_epoch *e)
 	json_decref(hooks);
 }
 
+/* Where it lies, of a cluster with several places. */
+static json_t *copies_of(const struct vckpt_store *store, const struct vckpt_epoch *e)
+{
+	struct vckpt_store_places places = {0};
+	json_t *copies;
+
+	vckpt_places_get(store, e->cluster, &places, NULL);
+	copies = vckpt_copies(store, &places, e->cluster, e->epoch);
+	vckpt_places_clear(&places);
+	return copies;
+}
+
+static void print_copies(const json_t *copies)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (copies, i, one)
+		printf("  %s %s: %s\n",
+		       json_is_true(json_object_get(one, "lead")) ? "store" : "copy ",
+		       tool_string(one, "path"), tool_string(one, "state"));
+}
+
 static const struct argp show_argp = {
 	NULL,
 	tool_parse_cluster,
@@ -186,11 +210,17 @@ static int run_show(struct tool *t, int argc, char **argv)
 		json_t *j = epoch_object(&e, &err);
 
 		rc = j ? 0 : -1;
-		if (j)
+		if (j) {
+			json_object_set_new(j, "copies", copies_of(store, &e));
 			tool_print_json(j);
+		}
 		json_decref(j);
 	} else if (rc == 0) {
+		json_t *copies = copies_of(store, &e);
+
 		print_epoch(&e);
+		print_copies(copies);
+		json_decref(copies);
 	}
 	if (rc < 0)
 		rc = tool_failed(t, "show", &err);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "store/image.h"
+#include "store/nearest.h"
 
 int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			     struct vckpt_outcome *out, struct vckpt_error *err)
@@ -129,7 +129,7 @@ int vckpt_guest_fit(struct vckpt_guest *g, const struct vckpt_host_request *req,
 {
 	vckpt_autofree char *text = NULL;
 	json_t *problems;
-	struct vckpt_image *image;
+	struct vckpt_nearest from;
 	struct vckpt_store *store;
 	size_t len;
 	int rc;
@@ -140,18 +140,17 @@ int vckpt_guest_fit(struct vckpt_guest *g, const struct vckpt_host_request *req,
 	if (!store)
 		return vckpt_fail(err, VCKPT_EUSAGE, "cluster %s was not opened in this session",
 				  req->cluster);
-	image = vckpt_image_open(store, req->cluster, req->epoch, g->name, 0, err);
-	if (!image)
+	if (vckpt_nearest_open(store, req->cluster, req->epoch, g->name, 0, &from, err) < 0)
 		return -1;
-	rc = vckpt_hv_fit(g->s->local->hv, vckpt_image_xml(image, &len), &text, err);
+	rc = vckpt_hv_fit(g->s->local->hv, vckpt_image_xml(from.image, &len), &text, err);
 	if (rc == 0)
 		rc = vckpt_guest_host(g, req, out, err);
 	if (rc == 0) {
 		problems = json_loads(text, 0, NULL);
-		miss_layers(problems, g, vckpt_image_receipt(image)->disks);
+		miss_layers(problems, g, vckpt_image_receipt(from.image)->disks);
 		json_object_set_new(out->detail, "problems", problems);
 	}
-	vckpt_image_close(image);
+	vckpt_nearest_close(&from);
 	return rc;
 }
 

@@ -9,7 +9,7 @@
 #include <sys/random.h>
 
 #include "base/fault.h"
-#include "store/image.h"
+#include "store/nearest.h"
 #include "store/replay.h"
 
 #define PROGRESS_EVERY (250 * VCKPT_MS)
@@ -23,7 +23,8 @@
 struct feed {
 	struct vckpt_guest *g;
 	const struct vckpt_host_request *req;
-	struct vckpt_image *image;
+	struct vckpt_nearest from;
+	struct vckpt_image *image; /* from.image */
 	struct vckpt_rebuild *rebuild;
 	uint64_t pages, all; /* given, and to be given */
 	uint64_t bytes, told;
@@ -120,13 +121,13 @@ static int rebuild(struct feed *f, struct vckpt_error *err)
 	size_t len;
 	int fd, rc;
 
-	f->image = vckpt_image_open(f->g->s->store, f->req->cluster, f->req->epoch, f->g->name,
-				    cpus > 4   ? 4
-				    : cpus > 1 ? (unsigned)cpus / 2
-					       : 1,
-				    err);
-	if (!f->image)
+	if (vckpt_nearest_open(g->s->store, f->req->cluster, f->req->epoch, g->name,
+			       cpus > 4   ? 4
+			       : cpus > 1 ? (unsigned)cpus / 2
+					  : 1,
+			       &f->from, err) < 0)
 		return -1;
+	f->image = f->from.image;
 	xml = vckpt_image_xml(f->image, &len);
 	if (vckpt_guest_disks_restore(g, vckpt_image_receipt(f->image)->disks, on_summed, f, xml,
 				      &on_overlays, err) < 0)
@@ -196,11 +197,20 @@ static int note_rebuilt(struct vckpt_guest *g, const struct vckpt_host_request *
 	return vckpt_guest_note(g, VCKPT_STAGE_REBUILT, err);
 }
 
+/* Where it was read, if that was not the store itself, and what was wrong there; or NULL. */
+static json_t *place_of(const struct vckpt_nearest *n)
+{
+	if (!n->other)
+		return NULL;
+	return json_pack("{s:s, s:s}", "place", n->path, "place_why", n->why.text);
+}
+
 int vckpt_guest_restore(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			struct vckpt_outcome *out, struct vckpt_error *err)
 {
 	uint64_t began = vckpt_now();
 	struct feed f = {.g = g, .req = req, .patience = out->deadline - began};
+	json_auto_t *place = NULL;
 	int rc;
 
 	if (g->stream || g->rebuilt || g->rebuilding)
@@ -225,7 +235,8 @@ int vckpt_guest_restore(struct vckpt_guest *g, const struct vckpt_host_request *
 	if (vckpt_guest_note(g, VCKPT_STAGE_REBUILDING, err) < 0)
 		return -1;
 	rc = rebuild(&f, err);
-	vckpt_image_close(f.image);
+	place = place_of(&f.from);
+	vckpt_nearest_close(&f.from);
 	if (rc == 0)
 		rc = vckpt_fault_point("host.restore.stands", NULL, err);
 	if (rc == 0)
@@ -238,6 +249,8 @@ int vckpt_guest_restore(struct vckpt_guest *g, const struct vckpt_host_request *
 	out->detail =
 		json_pack("{ss sI sI sI}", "engine", "eager", "bytes", (json_int_t)f.bytes, "pages",
 			  (json_int_t)f.pages, "took_ns", (json_int_t)(vckpt_now() - began));
+	if (place)
+		json_object_update(out->detail, place);
 	return 0;
 }
 
