@@ -18,10 +18,12 @@
 #include "host/local/journal.h"
 #include "host/local/tokens.h"
 #include "store/catalogue.h"
+#include "store/export_manifest.h"
 #include "store/history.h"
 #include "store/keys.h"
 #include "store/layer.h"
 #include "store/lease.h"
+#include "store/places.h"
 #include "store/seal.h"
 #include "store/store.h"
 #include "tools/vckpt/settings.h"
@@ -237,6 +239,27 @@ static void read_key_file(void)
 	free(line);
 }
 
+static void read_manifest(void)
+{
+	json_decref(vckpt_manifest_read(f.dir, NULL));
+}
+
+/* What is understood can be written, and is understood again. */
+static void read_places(void)
+{
+	struct vckpt_store_places p;
+
+	if (vckpt_places_get(f.store, "heat", &p, NULL) < 0 || p.n == 0)
+		return;
+	p.version++;
+	if (p.version < INT64_MAX && vckpt_places_put(f.store, "heat", &p, NULL) < 0)
+		abort();
+	vckpt_places_clear(&p);
+	if (vckpt_places_get(f.store, "heat", &p, NULL) < 0)
+		abort();
+	vckpt_places_clear(&p);
+}
+
 static const struct kind {
 	const char *file, *seal; /* NULL: it is not sealed */
 	void (*read)(void);
@@ -253,6 +276,8 @@ static const struct kind {
 	{HEAT "/key.json", "key", read_cluster_key},
 	{HEAT "/data/000001/n1.key", "data-key", read_data_key},
 	{"key", NULL, read_key_file},
+	{"manifest.json", "export", read_manifest},
+	{"store/clusters/heat/places.json", "places", read_places},
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
