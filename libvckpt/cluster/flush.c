@@ -145,6 +145,8 @@ int vckpt_cluster_forget(const struct vckpt_store *store, const char *cluster, c
 
 static int which_epochs(struct flush *f, struct vckpt_error *err)
 {
+	vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
+
 	if (f->q->all)
 		return vckpt_catalogue_list(f->store, f->cluster, &f->epochs, &f->n, err);
 	f->epochs = calloc(1, sizeof(*f->epochs));
@@ -152,7 +154,10 @@ static int which_epochs(struct flush *f, struct vckpt_error *err)
 		return vckpt_fail_errno(err, "no memory to flush cluster %s", f->cluster);
 	f->n = 1;
 	f->epochs[0] = f->q->epoch;
-	return f->q->epoch ? 0 : vckpt_catalogue_newest(f->store, f->cluster, &f->epochs[0], err);
+	if (!f->q->epoch)
+		return vckpt_catalogue_newest(f->store, f->cluster, &f->epochs[0], err);
+	/* Before a place is made for it. */
+	return vckpt_catalogue_get(f->store, f->cluster, f->q->epoch, &e, err);
 }
 
 static int copy_all(struct flush *f, struct vckpt_lease *lease, struct vckpt_copied *sum,

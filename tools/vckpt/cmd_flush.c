@@ -44,10 +44,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "a cluster and a folder, and no more");
 		*(o->cluster ? &o->dir : &o->cluster) = arg;
 		return 0;
-	case ARGP_KEY_END:
-		if ((o->q.near || o->forget) && !o->dir)
-			argp_error(state, "--near and --forget are said of a folder");
-		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -124,7 +120,11 @@ static int run(struct tool *t, int argc, char **argv)
 	int rc = 0;
 
 	tool_parse(t, &argp, "flush", argc, argv, &o);
-	if (o.cluster)
+	if ((o.q.near || o.forget) && !o.dir)
+		rc = vckpt_fail(&err, VCKPT_EUSAGE,
+				"--near and --forget are said of a folder: name it after the "
+				"cluster");
+	if (rc == 0 && o.cluster)
 		rc = tool_split_epoch(o.cluster, &o.q.epoch, &err);
 	if (rc == 0 && o.q.all && o.q.epoch)
 		rc = vckpt_fail(&err, VCKPT_EUSAGE, "name a checkpoint or say --all, not both");
@@ -138,7 +138,9 @@ static int run(struct tool *t, int argc, char **argv)
 	t->progress = NULL;
 	if (report && t->json && rc == 0)
 		tool_print_json(report);
-	else if (report && !t->json && !t->quiet)
+	/* If there is one place the error says it all. */
+	else if (report && !t->json && !t->quiet &&
+		 (rc == 0 || json_array_size(json_object_get(report, "places")) > 1))
 		print(report);
 	if (rc < 0)
 		rc = tool_failed_with(t, "flush", &err, report);

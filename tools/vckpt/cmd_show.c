@@ -5,6 +5,7 @@
 #include "cluster/log.h"
 #include "store/catalogue.h"
 #include "store/copy.h"
+#include "store/prune.h"
 #include "store/store.h"
 #include "tool.h"
 
@@ -173,9 +174,58 @@ static void print_copies(const json_t *copies)
 		       tool_string(one, "path"), tool_string(one, "state"));
 }
 
+/* Bytes on the disk that a prune would give back, with the epoch dropped or with all kept. */
+static int prune_frees(const struct vckpt_store *store, const struct vckpt_epoch *e, bool dropped,
+		       json_int_t *bytes, struct vckpt_error *err)
+{
+	const struct vckpt_prune_options o = {
+		.drop = &e->epoch, .n_drop = dropped, .max_unused = VCKPT_PRUNE_UNUSED};
+	json_t *report = NULL;
+
+	if (vckpt_store_prune(store, e->cluster, NULL, &o, &report, err) < 0)
+		return -1;
+	*bytes = (json_int_t)(tool_number(report, "file_bytes") +
+			      tool_number(report, "freed_bytes"));
+	json_decref(report);
+	return 0;
+}
+
+/* What only this epoch needs.  Reads the maps of all. */
+static int frees_of(const struct vckpt_store *store, const struct vckpt_epoch *e, json_int_t *bytes,
+		    struct vckpt_error *err)
+{
+	json_int_t anyway;
+
+	if (prune_frees(store, e, true, bytes, err) < 0 ||
+	    prune_frees(store, e, false, &anyway, err) < 0)
+		return -1;
+	*bytes = *bytes > anyway ? *bytes - anyway : 0;
+	return 0;
+}
+
+struct show {
+	char *cluster;
+	bool frees;
+};
+
+static const struct argp_option options[] = {
+	{"frees", 'f', 0, 0, "how much `vckpt prune` of it would free: reads all maps", 0},
+	{0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct show *o = state->input;
+
+	if (key != 'f')
+		return tool_take_cluster(&o->cluster, key, arg, state);
+	o->frees = true;
+	return 0;
+}
+
 static const struct argp show_argp = {
-	NULL,
-	tool_parse_cluster,
+	options,
+	parse,
 	"[CLUSTER[@EPOCH]]",
 	"Shows one checkpoint: who asked, times by phase, sizes, who was not quiet.",
 	NULL,
@@ -187,15 +237,18 @@ static int run_show(struct tool *t, int argc, char **argv)
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct vckpt_store *store = NULL;
 	struct vckpt_epoch e = {0};
-	char *word = NULL, name[65];
+	struct show o = {0};
+	char bytes[16];
+	json_int_t frees = 0;
+	char name[65];
 	uint64_t epoch = 0;
 	int rc = 0;
 
-	tool_parse(t, &show_argp, "show", argc, argv, &word);
-	if (word)
-		rc = tool_split_epoch(word, &epoch, &err);
+	tool_parse(t, &show_argp, "show", argc, argv, &o);
+	if (o.cluster)
+		rc = tool_split_epoch(o.cluster, &epoch, &err);
 	if (rc == 0)
-		rc = tool_pick_cluster(t, word, name, &err);
+		rc = tool_pick_cluster(t, o.cluster, name, &err);
 	if (rc == 0) {
 		store = vckpt_store_open(t->store, &err);
 		rc = store ? 0 : -1;
@@ -206,12 +259,16 @@ static int run_show(struct tool *t, int argc, char **argv)
 		rc = vckpt_catalogue_get(store, name, epoch, &e, &err);
 	if (rc == 0)
 		add_hooks(store, &e);
+	if (rc == 0 && o.frees)
+		rc = frees_of(store, &e, &frees, &err);
 	if (rc == 0 && t->json) {
 		json_t *j = epoch_object(&e, &err);
 
 		rc = j ? 0 : -1;
 		if (j) {
 			json_object_set_new(j, "copies", copies_of(store, &e));
+			if (o.frees)
+				json_object_set_new(j, "prune_frees", json_integer(frees));
 			tool_print_json(j);
 		}
 		json_decref(j);
@@ -220,6 +277,8 @@ static int run_show(struct tool *t, int argc, char **argv)
 
 		print_epoch(&e);
 		print_copies(copies);
+		if (o.frees)
+			printf("  its prune would free %s\n", tool_bytes(bytes, (double)frees));
 		json_decref(copies);
 	}
 	if (rc < 0)
