@@ -54,6 +54,8 @@ wrong "a setting of another section" 2 "no setting 'codec' in \[vckpt\]" '[vckpt
 wrong "a value there is not" 2 "codec does not know 'gzip': it takes one of auto, lz4, zstd, none" '[checkpoint]' 'codec = gzip'
 wrong "a policy there is not" 2 "prefer, require" '[checkpoint]' 'drain = maybe'
 wrong "a kind there is not" 2 "no setting 'file' in \[outside\]" '[outside]' 'file = refuse'
+wrong "a tree without width" 2 "number of hosts from 1 to 1024" '[launch]' 'width = 0'
+wrong "a tree without patience" 2 "number of seconds" '[launch]' 'patience = 0'
 wrong "a policy of a kind there is not" 2 "warn, refuse" '[outside]' 'launcher = fail'
 wrong "a policy of hooks there is not" 2 "fail, go-on, none" '[hooks]' 'policy = ignore'
 wrong "a level too high" 2 "0 to 22" '[checkpoint]' 'level = 23'

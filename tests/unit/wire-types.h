@@ -5,6 +5,7 @@
 #include "wire/agent_msg.h"
 #include "wire/client_msg.h"
 #include "wire/host_msg.h"
+#include "wire/tree_msg.h"
 
 static const struct vckpt_type *const types[] = {
 	&vckpt_agent_hello_type,    &vckpt_agent_welcome_type,   &vckpt_agent_ask_type,
@@ -18,7 +19,9 @@ static const struct vckpt_type *const types[] = {
 	&vckpt_agent_loud_type,     &vckpt_finding_type,         &vckpt_agent_process_type,
 	&vckpt_agent_hook_type,     &vckpt_agent_hooked_type,    &vckpt_agent_file_type,
 	&vckpt_agent_rewind_type,   &vckpt_agent_rewound_type,   &vckpt_host_nic_type,
-	&vckpt_agent_anew_type,
+	&vckpt_agent_anew_type,     &vckpt_tree_host_type,       &vckpt_tree_route_type,
+	&vckpt_tree_target_type,    &vckpt_tree_group_type,      &vckpt_tree_number_type,
+	&vckpt_tree_ask_type,       &vckpt_tree_item_type,       &vckpt_tree_tell_type,
 };
 
 #endif

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "host/remote/remote.h"
+#include "host/tree/tree.h"
 #include "tool.h"
 
 /* The one thing a signal handler can reach. */
@@ -40,15 +42,42 @@ static int check_socket(const struct tool *t, struct vckpt_error *err)
 			  t->socket, dir);
 }
 
+/* A thousand hosts have some descriptors each. */
+static void allow_descriptors(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
+static int open_elsewhere(struct tool *t, const char *name, struct vckpt_host **host,
+			  struct vckpt_error *err)
+{
+	const struct vckpt_tree_config config = {.launcher = t->launcher,
+						 .who = t->who,
+						 .width = t->settings.width,
+						 .patience_ns = t->settings.patience_ns,
+						 .log = &t->log};
+
+	if (!t->tree) {
+		allow_descriptors();
+		t->tree = vckpt_tree_new(&config, err);
+	}
+	return t->tree ? vckpt_tree_open(t->tree, name, host, err) : -1;
+}
+
 static int open_host(void *arg, const char *name, struct vckpt_host **host, struct vckpt_error *err)
 {
-	const struct tool *t = arg;
+	struct tool *t = arg;
 
 	if (vckpt_remote_is_here(name) && check_socket(t, err) < 0)
 		return -1;
 	if (vckpt_remote_is_here(name))
 		return vckpt_remote_local(t->socket, t->daemon, t->who, host, err);
-	return vckpt_remote_elsewhere(t->launcher, name, t->who, host, err);
+	return open_elsewhere(t, name, host, err);
 }
 
 /*

@@ -11,8 +11,9 @@
 
 #include "base/clock.h"
 #include "base/duration.h"
+#include "host/tree/tree.h"
 
-enum kind { TEXT, PATH, CHOICE, ORDER, DRAIN, LEVEL, MIB, SECONDS, TIME, SHARE, COUNT };
+enum kind { TEXT, PATH, CHOICE, ORDER, DRAIN, LEVEL, MIB, SECONDS, TIME, SHARE, COUNT, HOSTS };
 
 static const char *const engines[] = {"background", "stop-copy", NULL};
 static const char *const gates[] = {"nic-plug", "socket", "none", NULL};
@@ -40,6 +41,8 @@ static const struct setting {
 	{"vckpt", "socket", PATH, AT(socket), NULL},
 	{"vckpt", "launcher", TEXT, AT(launcher), NULL},
 	{"vckpt", "key", PATH, AT(key), NULL},
+	{"launch", "width", HOSTS, AT(width), NULL},
+	{"launch", "patience", SECONDS, AT(patience_ns), NULL},
 	{"checkpoint", "engine", CHOICE, AT(checkpoint.engine), engines},
 	{"checkpoint", "gate", CHOICE, AT(checkpoint.gate), gates},
 	{"checkpoint", "drain", DRAIN, AT(checkpoint.drain), NULL},
@@ -120,21 +123,28 @@ static int take_choice(const struct setting *k, const char *value, void *to,
 static int take_number(const struct setting *k, const char *value, void *to,
 		       struct vckpt_error *err)
 {
+	static const struct {
+		const char *what;
+		double least, most;
+	} kinds[] = {
+		[LEVEL] = {"level", 0, 22},
+		[HOSTS] = {"number of hosts", 1, VCKPT_TREE_WIDTH_MAX},
+		[MIB] = {"number of MiB a second", 1, 1 << 20},
+		[SECONDS] = {"number of seconds", 0.001, 86400},
+	};
+	double least = kinds[k->kind].least, most = kinds[k->kind].most, n;
 	char *end;
-	double n = strtod(value, &end);
-	bool whole = k->kind == SECONDS || n == floor(n);
-	double least = k->kind == LEVEL ? 0 : k->kind == MIB ? 1 : 0.001;
-	double most = k->kind == LEVEL ? 22 : k->kind == MIB ? 1 << 20 : 86400;
+	bool whole;
 
+	n = strtod(value, &end);
+	whole = k->kind == SECONDS || n == floor(n);
 	if (end == value || *end || !whole || !(n >= least && n <= most))
 		return vckpt_fail(err, VCKPT_EUSAGE, "%s takes a %s from %g to %g, not '%s'",
-				  k->key,
-				  k->kind == LEVEL ? "level"
-				  : k->kind == MIB ? "number of MiB a second"
-						   : "number of seconds",
-				  least, most, value);
+				  k->key, kinds[k->kind].what, least, most, value);
 	if (k->kind == LEVEL)
 		*(int *)to = (int)n;
+	else if (k->kind == HOSTS)
+		*(unsigned *)to = (unsigned)n;
 	else
 		*(uint64_t *)to =
 			k->kind == MIB ? (uint64_t)n << 20 : (uint64_t)(n * (double)VCKPT_S);

@@ -21,6 +21,8 @@ struct tool_cluster_settings {
 struct tool_settings {
 	const char *store, *socket, *launcher, *key; /* NULL: not set */
 	const char *peer, *data;                     /* of migrations; NULL: not set */
+	unsigned width;                              /* of the tree of launches; 0: not set */
+	uint64_t patience_ns;                        /* with one who launches; 0: not set */
 	struct tool_cluster_settings *clusters;
 	struct vckpt_checkpoint_options checkpoint;
 	struct vckpt_deadlines deadlines; /* 0: not set */

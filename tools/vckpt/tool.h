@@ -17,6 +17,7 @@
 #include "settings.h"
 
 struct tool_progress;
+struct vckpt_tree;
 
 /* What every command can be told. */
 struct tool {
@@ -29,6 +30,7 @@ struct tool {
 	bool json, quiet;
 	int verbose;
 	struct vckpt_log log;
+	struct vckpt_tree *tree;        /* of other hosts, NULL until one is opened */
 	struct tool_progress *progress; /* NULL: none wanted */
 	char announce[256];             /* said, on the standard error, when all are prepared */
 	int cancel_fd;                  /* -1 until tool_context() */

@@ -22,7 +22,15 @@
 
 const char *argp_program_version = "vckptd " PACKAGE_VERSION;
 
-enum { OPT_STDIO = 0x100, OPT_DAEMON, OPT_FOREGROUND, OPT_IDLE, OPT_BUFFER, OPT_HOOKS };
+enum {
+	OPT_STDIO = 0x100,
+	OPT_DAEMON,
+	OPT_FOREGROUND,
+	OPT_IDLE,
+	OPT_BUFFER,
+	OPT_HOOKS,
+	OPT_NO_RELAY
+};
 
 static const struct argp_option option_list[] = {
 	{"socket", 's', "PATH", 0, "Listen here (default: " DEFAULT_SOCKET ")", 0},
@@ -34,6 +42,8 @@ static const struct argp_option option_list[] = {
 	 0},
 	{"stdio", OPT_STDIO, 0, 0,
 	 "Pass standard input and output on to this host's vckptd, started if none runs", 0},
+	{"no-relay", OPT_NO_RELAY, 0, 0,
+	 "With --stdio: do not launch other hosts for whoever is at the other end", 0},
 	{"daemon", OPT_DAEMON, 0, 0, "Go to the background once the socket is there", 0},
 	{"foreground", OPT_FOREGROUND, 0, 0, "Stay in the foreground (default)", 0},
 	{"idle-exit", OPT_IDLE, "SECONDS", 0, "End when nobody asked for so long", 0},
@@ -66,6 +76,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_STDIO:
 		o->stdio = true;
+		return 0;
+	case OPT_NO_RELAY:
+		o->no_relay = true;
 		return 0;
 	case OPT_DAEMON:
 		o->daemon = true;
@@ -216,7 +229,7 @@ static int pass_on(const struct options *o, const char *self)
 	}
 	path[n] = '\0';
 	if (vckpt_remote_connect(o->socket, path, &sock, &err) < 0 ||
-	    relay(STDIN_FILENO, STDOUT_FILENO, sock, &err) < 0)
+	    relay(o, STDIN_FILENO, STDOUT_FILENO, sock, &err) < 0)
 		return report(STDERR_FILENO, &err);
 	return 0;
 }

@@ -1,71 +1,44 @@
-/* --stdio: bytes between our standard descriptors and the socket of this machine's vckptd.  So
- * there is one daemon per host whoever comes from where, and it outlives a launcher that is killed.
+/* --stdio: our standard descriptors and the socket of this machine's vckptd.  So there is one
+ * daemon per host whoever comes from where, and it outlives a launcher that is killed.
  */
 #include <errno.h>
 #include <poll.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <sys/socket.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+#include "host/tree/relay.h"
 #include "vckptd.h"
 
-struct way {
-	int from, to;
-	bool over;
-	size_t used, done;
-	uint8_t room[65536];
-};
-
-/* One step in one direction; false when that direction is at its end. */
-static bool step(struct way *w, bool readable, bool writable)
+/*
+ * What a coordinator has launched runs with his own rights, so he gains nothing by it.  Where this
+ * program is all that he was let in for, or runs with more rights than his, that is not so.
+ */
+static const char *refusal(const struct options *o)
 {
-	ssize_t n;
-
-	if (readable && !w->used) {
-		n = read(w->from, w->room, sizeof(w->room));
-		if (n <= 0)
-			return n < 0 && (errno == EAGAIN || errno == EINTR);
-		w->used = (size_t)n;
-		writable = true; /* most likely; if not it waits below */
-	}
-	if (writable && w->used) {
-		n = write(w->to, w->room + w->done, w->used - w->done);
-		if (n < 0)
-			return errno == EAGAIN || errno == EINTR;
-		w->done += (size_t)n;
-		if (w->done == w->used)
-			w->used = w->done = 0;
-	}
-	return true;
+	if (o->no_relay)
+		return "vckptd there was told not to launch for others (--no-relay)";
+	if (getenv("SSH_ORIGINAL_COMMAND"))
+		return "vckptd there is a forced command of sshd, so it does not launch others";
+	if (getenv("SUDO_UID") || getenv("DOAS_USER"))
+		return "vckptd there was started by sudo, so it does not launch others";
+	return NULL;
 }
 
-int relay(int in, int out, int sock, struct vckpt_error *err)
+int relay(const struct options *o, int in, int out, int sock, struct vckpt_error *err)
 {
-	struct way there = {.from = in, .to = sock}, back = {.from = sock, .to = out};
+	struct vckpt_relay_config config = {
+		.in = in, .out = out, .own = sock, .refusal = refusal(o)};
+	struct vckpt_relay *r = vckpt_relay_new(&config, err);
+	int rc = r ? 0 : -1;
 
-	/* It is over when vckptd hangs up: it does so as soon as it has seen our end. */
-	while (!back.over) {
-		struct pollfd p[4] = {
-			{.fd = !there.over && !there.used ? in : -1, .events = POLLIN},
-			{.fd = there.used ? sock : -1, .events = POLLOUT},
-			{.fd = !back.used ? sock : -1, .events = POLLIN},
-			{.fd = back.used ? out : -1, .events = POLLOUT},
-		};
+	while (rc == 0) {
+		struct pollfd p = {.fd = vckpt_relay_fd(r), .events = POLLIN};
 
-		if (poll(p, 4, -1) < 0) {
-			if (errno == EINTR)
-				continue;
-			return vckpt_fail_errno(err, "cannot wait for the streams");
-		}
-		if (!there.over && (p[0].revents || p[1].revents) &&
-		    !step(&there, p[0].revents, p[1].revents)) {
-			there.over = true;
-			there.used = 0;
-			shutdown(sock, SHUT_WR);
-		}
-		if ((p[2].revents || p[3].revents) && !step(&back, p[2].revents, p[3].revents))
-			back.over = true;
+		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+			rc = vckpt_fail_errno(err, "cannot wait for the streams");
+		else
+			rc = vckpt_relay_dispatch(r, err);
 	}
-	return 0;
+	vckpt_relay_free(r);
+	return rc < 0 ? -1 : 0;
 }

@@ -11,7 +11,7 @@
 
 struct options {
 	const char *socket, *uri, *run_dir, *group, *hooks;
-	bool stdio, daemon;
+	bool stdio, no_relay, daemon;
 	unsigned idle_exit; /* seconds; 0: never */
 	size_t buffer;      /* bytes; 0: as vckpt_local decides */
 	enum vckpt_level level;
@@ -22,7 +22,7 @@ struct options {
 int daemon_run(const struct options *o, int *ready, struct vckpt_error *err);
 
 /* relay.c: until either side is at its end. */
-int relay(int in, int out, int sock, struct vckpt_error *err);
+int relay(const struct options *o, int in, int out, int sock, struct vckpt_error *err);
 
 /* listen.c */
 /* Keeps a second vckptd away from the run folder as long as the descriptor is open; VCKPT_EBUSY

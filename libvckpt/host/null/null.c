@@ -344,6 +344,12 @@ static int null_dispatch(struct vckpt_host *host, vckpt_host_event_cb *cb, void 
 	return 0;
 }
 
+void vckpt_null_hang_up(struct vckpt_host *host)
+{
+	if (!((struct null_host *)host)->gone)
+		hang_up((struct null_host *)host, false);
+}
+
 static void null_close(struct vckpt_host *host)
 {
 	struct null_host *h = (struct null_host *)host, **at = &h->w->hosts;

@@ -108,6 +108,9 @@ uint64_t vckpt_null_world_due(const struct vckpt_null_world *w);
 /* How many requests of this op came in, all hosts. */
 unsigned vckpt_null_world_asked(const struct vckpt_null_world *w, uint16_t op);
 
+/* It hangs up now, as by VCKPT_NULL_GONE. */
+void vckpt_null_hang_up(struct vckpt_host *host);
+
 int vckpt_null_open(struct vckpt_null_world *w, const char *name, struct vckpt_host **host,
 		    struct vckpt_error *err);
 

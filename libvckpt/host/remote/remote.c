@@ -36,6 +36,9 @@ struct remote {
 	int pulse;      /* timer of pings, -1: none are sent */
 	uint32_t pings; /* sent */
 	uint64_t asked; /* when the first of those not answered was sent, 0 all are */
+	struct vckpt_traffic *traffic; /* NULL: not counted */
+	vckpt_remote_frame_cb *frames; /* takes what is no event, NULL: nobody does */
+	void *frames_arg;
 	struct vckpt_frame_reader reader;
 	struct vckpt_buf outbox;
 	struct vckpt_buf held;  /* requests from before WELCOME: u32 length, bytes */
@@ -148,6 +151,20 @@ static int flush(struct remote *r, struct vckpt_error *err)
 	return 0;
 }
 
+static int put_frame(struct remote *r, uint16_t type, const struct vckpt_type *mtype,
+		     const void *msg, struct vckpt_error *err)
+{
+	size_t before = r->outbox.len;
+
+	if (vckpt_frame_put(&r->outbox, type, (uint16_t)r->version, 0, mtype, msg, err) < 0)
+		return -1;
+	if (r->traffic) {
+		r->traffic->messages++;
+		r->traffic->bytes += r->outbox.len - before;
+	}
+	return 0;
+}
+
 /* A vckptd before version 8 is told the neighbours of each guest with each request. */
 static int put_for_older(struct remote *r, const struct vckpt_host_request *req,
 			 struct vckpt_error *err)
@@ -160,8 +177,7 @@ static int put_for_older(struct remote *r, const struct vckpt_host_request *req,
 	if (vckpt_neighbours_wanted(req) &&
 	    vckpt_neighbours(&r->nics, req->guest, &with.peers, err) < 0)
 		return -1;
-	rc = vckpt_frame_put(&r->outbox, VCKPT_HOST_REQUEST, (uint16_t)r->version, 0,
-			     &vckpt_host_request_type, &with, err);
+	rc = put_frame(r, VCKPT_HOST_REQUEST, &vckpt_host_request_type, &with, err);
 	if (with.peers.v != req->peers.v)
 		free(with.peers.v);
 	return rc;
@@ -172,8 +188,7 @@ static int put_request(struct remote *r, const struct vckpt_host_request *req,
 {
 	if (r->version < 8)
 		return put_for_older(r, req, err);
-	return vckpt_frame_put(&r->outbox, VCKPT_HOST_REQUEST, (uint16_t)r->version, 0,
-			       &vckpt_host_request_type, req, err);
+	return put_frame(r, VCKPT_HOST_REQUEST, &vckpt_host_request_type, req, err);
 }
 
 /* Before WELCOME nobody knows in which version to speak. */
@@ -297,6 +312,12 @@ static int take_frame(struct remote *r, const struct vckpt_frame *f, vckpt_host_
 		return take_welcome(r, f, err);
 	if (f->type == VCKPT_HOST_PING && r->version >= 2)
 		return 0;
+	if (r->traffic) {
+		r->traffic->messages++;
+		r->traffic->bytes += VCKPT_FRAME_HEADER + f->len;
+	}
+	if (f->type != VCKPT_HOST_EVENT && f->version == r->version && r->frames)
+		return r->frames(r->frames_arg, f, err);
 	if (f->type != VCKPT_HOST_EVENT || f->version != r->version)
 		return vckpt_fail(err, VCKPT_EPEER, "host %s: a frame of type %u, version %u",
 				  r->host.name, f->type, f->version);
@@ -450,8 +471,8 @@ static int say_hello(struct remote *r, const char *who, struct vckpt_error *err)
 	return flush(r, err);
 }
 
-int vckpt_remote_new(int fd_in, int fd_out, const char *name, const char *who,
-		     struct vckpt_host **host, struct vckpt_error *err)
+static int make(int fd_in, int fd_out, const char *name, struct vckpt_host **host,
+		struct vckpt_error *err)
 {
 	struct epoll_event e = {.events = EPOLLIN, .data.fd = fd_in};
 	struct remote *r = calloc(1, sizeof(*r));
@@ -476,12 +497,60 @@ int vckpt_remote_new(int fd_in, int fd_out, const char *name, const char *who,
 		close_remote(&r->host);
 		return -1;
 	}
-	if (say_hello(r, who, err) < 0) {
-		close_remote(&r->host);
-		return -1;
-	}
 	*host = &r->host;
 	return 0;
+}
+
+int vckpt_remote_new(int fd_in, int fd_out, const char *name, const char *who,
+		     struct vckpt_host **host, struct vckpt_error *err)
+{
+	if (make(fd_in, fd_out, name, host, err) < 0)
+		return -1;
+	if (say_hello(remote_of(*host), who, err) == 0)
+		return 0;
+	close_remote(*host);
+	*host = NULL;
+	return -1;
+}
+
+int vckpt_remote_go_on(int fd, unsigned version, const char *name, const void *early, size_t len,
+		       struct vckpt_host **host, struct vckpt_error *err)
+{
+	if (make(fd, fd, name, host, err) < 0)
+		return -1;
+	remote_of(*host)->version = version;
+	if (vckpt_frame_feed(&remote_of(*host)->reader, early, len, err) == 0 &&
+	    (version < 2 || start_pulse(remote_of(*host), err) == 0))
+		return 0;
+	close_remote(*host);
+	*host = NULL;
+	return -1;
+}
+
+unsigned vckpt_remote_version(const struct vckpt_host *host)
+{
+	return ((const struct remote *)host)->version;
+}
+
+void vckpt_remote_frames(struct vckpt_host *host, vckpt_remote_frame_cb *cb, void *arg)
+{
+	remote_of(host)->frames = cb;
+	remote_of(host)->frames_arg = arg;
+}
+
+int vckpt_remote_put(struct vckpt_host *host, uint16_t type, const struct vckpt_type *mtype,
+		     const void *msg, struct vckpt_error *err)
+{
+	struct remote *r = remote_of(host);
+
+	if (put_frame(r, type, mtype, msg, err) < 0)
+		return -1;
+	return flush(r, err);
+}
+
+void vckpt_remote_count(struct vckpt_host *host, struct vckpt_traffic *to)
+{
+	remote_of(host)->traffic = to;
 }
 
 static int listen_to_child(struct remote *r, int fd, struct vckpt_error *err)

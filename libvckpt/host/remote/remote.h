@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "host/host.h"
+#include "wire/frame.h"
 
 /* Takes over both descriptors (which may be the same), also on failure.  `name` is for people. Does
  * not block: a refusal by the other side comes out of dispatch(). */
@@ -32,6 +33,29 @@ int vckpt_remote_launch(char *const argv[], const char *name, const char *who,
 /* Blocks until the other side has taken us, at most `timeout_ns`; the text of its refusal
  * otherwise. Events that come meanwhile stay for dispatch(). */
 int vckpt_remote_wait(struct vckpt_host *host, uint64_t timeout_ns, struct vckpt_error *err);
+
+/* Requests, events and what else goes over a stream, pings and greetings aside. */
+struct vckpt_traffic {
+	uint64_t messages, bytes;
+};
+
+/* Adds to *to from now on; NULL: no more. */
+void vckpt_remote_count(struct vckpt_host *host, struct vckpt_traffic *to);
+
+/* For host/tree: more than requests and events over a stream. */
+/* The version that WELCOME said, 0 before. */
+unsigned vckpt_remote_version(const struct vckpt_host *host);
+/* Takes frames of types that are not of a plain session; -1 ends the session.  To be set before
+ * the first dispatch(), in which it is called. */
+typedef int vckpt_remote_frame_cb(void *arg, const struct vckpt_frame *f, struct vckpt_error *err);
+void vckpt_remote_frames(struct vckpt_host *host, vckpt_remote_frame_cb *cb, void *arg);
+/* Sends such a frame; only after WELCOME.  Does not block. */
+int vckpt_remote_put(struct vckpt_host *host, uint16_t type, const struct vckpt_type *mtype,
+		     const void *msg, struct vckpt_error *err);
+/* A host behind a stream on which HELLO and WELCOME were said already, and `early` was read after
+ * them.  It is pinged, as one that was launched.  Takes over fd, also on failure. */
+int vckpt_remote_go_on(int fd, unsigned version, const char *name, const void *early, size_t len,
+		       struct vckpt_host **host, struct vckpt_error *err);
 
 /* launcher.c.  A template is a command line without quotes, its words parted by blanks, with {host}
  * in at least one of them: "ssh {host} vckptd --stdio".  VCKPT_EUSAGE for any other, and for a name
