@@ -1,11 +1,13 @@
 #!/bin/bash
 # A job over two hosts: checkpointed, lost, brought back with its guests exchanged, then all on one host; a vckptd
-# that is killed in the middle leaves nobody paused or held.
+# that is killed in the middle leaves nobody paused or held.  One host is reached through the other.
 # shellcheck source=tests/real/hosts.sh
 . "$(dirname "$0")/hosts.sh"
 
-hosts_start 2
+hosts_start 2 1
+: >"$TEST_DIR/reached"
 expect_ok "a checkpoint over two hosts" vckpt checkpoint heat
+expect_eq "of which one was reached by the other" "$(sort "$TEST_DIR/reached" | tr '\n' ' ')" "h1-h2 outside-h1 "
 heat_moves "the job goes on"
 expect_eq "its hosts are told, one that is not there, too" \
 	"$(vckpt hosts heat h9 --json | jq -r '[.hosts[] | .host, .state, (.guests | join("+")), ((.detail.qemu // 0) > 0 | tostring)] | join(" ")')" \
@@ -17,7 +19,15 @@ vckpt_stopped progress checkpoint heat && {
 	kill -CONT "$vckpt_pid"
 	wait "$vckpt_job"
 	expect_eq "vckptd of one host killed in the middle: the epoch is void" "$?, $(epochs)" "10, 1 "
-	vckpt status heat >/dev/null
+	serve_on h2
+	expect_ok "and nobody is left paused or held" wait_until 30 hosts_free h1:n1 h2:n2
+}
+# What is in between is lost: both hosts are.
+vckpt_stopped progress checkpoint heat && {
+	"$lab" exec h1 pkill -KILL -f 'vckptd --stdio$' || fail "there is a relay to be killed"
+	kill -CONT "$vckpt_pid"
+	wait "$vckpt_job"
+	expect_eq "the relay killed in the middle: the epoch is void" "$?, $(epochs)" "10, 1 "
 	expect_ok "and nobody is left paused or held" wait_until 30 hosts_free h1:n1 h2:n2
 }
 

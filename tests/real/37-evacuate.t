@@ -5,7 +5,7 @@
 . "$(dirname "$0")/hosts.sh"
 migrations_configured
 
-hosts_start 3
+hosts_start 3 1
 plan=$(vckpt evacuate heat h1 --to h3 --dry-run --json)
 expect_eq "the plan is told, with its reason" \
 	"$(jq -r '[.state, (.moves[] | .guest, .from, .to, .state)] | join(" ")' <<<"$plan")" "planned n1 h1 h3 planned"

@@ -11,10 +11,40 @@ vckpt()
 	"$VCKPT_BUILD/run" vckpt "$@"
 }
 
-# hosts_start N_HOSTS: lab, cluster "heat" of n1 and n2 on the hosts h1 and h2, and the job with two ranks in each.
+# serve_on HOST: a vckptd there that stays.
+serve_on()
+{
+	"$lab" exec "$1" "$VCKPT_BUILD/run" vckptd --daemon || give_up "vckptd does not start on $1"
+}
+
+# tree_of WIDTH: hosts beyond so many are reached through others.  Those have no way into the lab's namespaces, so they go
+# to the socket of a vckptd that runs; "reached" has who reached whom.  No relay is given up for being slow.
+tree_of()
+{
+	local h
+	export VCKPT_CONFIG=$TEST_DIR/vckpt.conf VCKPT_LAUNCHER="$TEST_DIR/reach {host}"
+	printf '[launch]\nwidth = %s\npatience = 300\n' "$1" >>"$VCKPT_CONFIG"
+	cat >"$TEST_DIR/reach" <<-X
+		#!/bin/sh
+		from=\$VIA socket=$LAB_DIR/hosts/\$1/run/vckpt/vckptd.sock
+		echo "\${from:-outside}-\$1" >>$TEST_DIR/reached
+		export VIA=\$1
+		[ "\$from" ] || exec $lab exec "\$1" $VCKPT_BUILD/run vckptd --stdio
+		[ -S "\$socket" ] || { echo "no vckptd of \$1" >&2; exit 1; }
+		exec $VCKPT_BUILD/run vckptd --stdio --socket "\$socket"
+	X
+	chmod +x "$TEST_DIR/reach"
+	for h in "$LAB_DIR"/hosts/h[0-9]; do
+		serve_on "${h##*/}"
+	done
+}
+
+# hosts_start N_HOSTS [WIDTH]: lab, cluster "heat" of n1 and n2 on the hosts h1 and h2, and the job with two ranks in each;
+# the hosts are reached by a tree of that width, if one is given.
 hosts_start()
 {
 	lab_start 2 "$1"
+	[ -z "${2-}" ] || tree_of "$2"
 	expect_ok "domains of two hosts are adopted" vckpt adopt heat h1:n1 h2:n2
 	job_start "--host n1:2,n2:2 heat2d $(heat_args)"
 	job_wait_step 80 || give_up "the job does not start: $(job_output)"
