@@ -280,6 +280,8 @@ struct vckpt_rearrange {
 struct vckpt_rearrange_options {
 	const char *const *to; /* hosts that may take guests, beside the cluster's */
 	size_t n_to;
+	const char *const *avoid; /* hosts that take no guests, though they answer */
+	size_t n_avoid;
 	uint64_t reserve;  /* bytes that stay free on each host */
 	unsigned parallel; /* how many move at once; 0 is 1 */
 	bool dry_run;      /* only plan */

@@ -102,6 +102,14 @@ static uint64_t number(const json_t *o, const char *key, uint64_t otherwise)
 	return json_is_integer(v) ? (uint64_t)json_integer_value(v) : otherwise;
 }
 
+static bool is_avoided(const struct rearrange *r, const char *host)
+{
+	for (size_t i = 0; i < r->opt->n_avoid; i++)
+		if (strcmp(r->opt->avoid[i], host) == 0)
+			return true;
+	return false;
+}
+
 static int look_at_hosts(struct rearrange *r, uint64_t patience, struct vckpt_error *err)
 {
 	struct vckpt_coordinator *c = &r->s.c;
@@ -117,10 +125,10 @@ static int look_at_hosts(struct rearrange *r, uint64_t patience, struct vckpt_er
 		h->takes = a->error.code == VCKPT_OK && c->links[k].error.code == VCKPT_OK;
 		h->memory_free = number(a->detail, "memory_free", 0);
 		h->cpus = (uint32_t)number(a->detail, "cpus", 0);
-		if (h->takes)
+		if (h->takes && !is_avoided(r, h->name))
 			continue;
 		snprintf(text, sizeof(text), "host %s takes no guests: %.300s", h->name,
-			 a->error.text);
+			 h->takes ? "it is to be avoided" : a->error.text);
 		note(r, text);
 	}
 	vckpt_ask_machine_clear(&q);
@@ -174,8 +182,8 @@ static int choose(struct rearrange *r, struct vckpt_error *err)
 			"host %s does not answer, so nothing moves off it: `vckpt restart %s "
 			"--lost %s` brings the job back elsewhere, once it is off",
 			w->host, r->s.c.cluster, w->host);
-	if (at < n_hosts)
-		r->hosts[at].takes = false;
+	for (uint32_t k = 0; k < n_hosts; k++)
+		r->hosts[k].takes &= k != at && !is_avoided(r, r->hosts[k].name);
 	if (w->kind == VCKPT_MAKE_ROOM)
 		rc = vckpt_plan_make_room(r->hosts, at, r->guests, n, w->memory, w->cpus,
 					  r->opt->reserve, err);

@@ -30,6 +30,7 @@ struct record {
 };
 
 struct vckpt_lease {
+	enum vckpt_lease_role role;
 	const struct vckpt_store *store;
 	char cluster[VCKPT_NAME_SIZE];
 	uint64_t ttl_ns, epoch;
@@ -65,10 +66,16 @@ static bool is_live(const struct record *r)
 	return vckpt_clock(CLOCK_BOOTTIME) < r->boot_expires_ns;
 }
 
-static int lease_dir(const struct vckpt_store *store, const char *cluster, char *out,
-		     struct vckpt_error *err)
+static int lease_dir(enum vckpt_lease_role role, const struct vckpt_store *store,
+		     const char *cluster, char *out, struct vckpt_error *err)
 {
-	return vckpt_cluster_path(store, cluster, "lease", out, err);
+	return vckpt_cluster_path(store, cluster,
+				  role == VCKPT_LEASE_SUPERVISE ? "supervisor" : "lease", out, err);
+}
+
+static int dir_of(const struct vckpt_lease *l, char *out, struct vckpt_error *err)
+{
+	return lease_dir(l->role, l->store, l->cluster, out, err);
 }
 
 static int file_of(const char *dir, uint64_t generation, const char *tail, char *out,
@@ -286,26 +293,38 @@ static int take(struct vckpt_lease *l, const char *dir, struct vckpt_error *err)
 			  l->cluster);
 }
 
-struct vckpt_lease *vckpt_lease_acquire(const struct vckpt_store *store, const char *cluster,
-					const char *owner, const char *host, const char *purpose,
-					uint64_t ttl_ns, struct vckpt_error *err)
+/* The folder; a supervisor's is made when the first comes, so that older stores have it, too. */
+static int find_dir(enum vckpt_lease_role role, const struct vckpt_store *store,
+		    const char *cluster, char dir[PATH_MAX], struct vckpt_error *err)
+{
+	char of[PATH_MAX];
+
+	if (lease_dir(role, store, cluster, dir, err) < 0 ||
+	    vckpt_cluster_path(store, cluster, "", of, err) < 0)
+		return -1;
+	if (access(of, F_OK) < 0 && errno == ENOENT)
+		return vckpt_fail(err, VCKPT_ENOTFOUND,
+				  "store %s has no cluster %s; `vckpt ls` lists what it has",
+				  vckpt_store_path(store), cluster);
+	return role == VCKPT_LEASE_SUPERVISE ? vckpt_make_folder(of, "supervisor", err) : 0;
+}
+
+struct vckpt_lease *vckpt_lease_acquire_as(enum vckpt_lease_role role,
+					   const struct vckpt_store *store, const char *cluster,
+					   const char *owner, const char *host, const char *purpose,
+					   uint64_t ttl_ns, struct vckpt_error *err)
 {
 	struct vckpt_lease *l = NULL;
 	char dir[PATH_MAX];
 
-	if (lease_dir(store, cluster, dir, err) < 0)
+	if (find_dir(role, store, cluster, dir, err) < 0)
 		return NULL;
-	if (access(dir, F_OK) < 0 && errno == ENOENT) {
-		vckpt_fail(err, VCKPT_ENOTFOUND,
-			   "store %s has no cluster %s; `vckpt ls` lists what it has",
-			   vckpt_store_path(store), cluster);
-		return NULL;
-	}
 	l = calloc(1, sizeof(*l));
 	if (!l) {
 		vckpt_fail_errno(err, "no memory for the lease of cluster %s", cluster);
 		return NULL;
 	}
+	l->role = role;
 	l->store = store;
 	l->ttl_ns = ttl_ns;
 	copy_text(l->cluster, sizeof(l->cluster), cluster);
@@ -323,12 +342,20 @@ struct vckpt_lease *vckpt_lease_acquire(const struct vckpt_store *store, const c
 	return NULL;
 }
 
+struct vckpt_lease *vckpt_lease_acquire(const struct vckpt_store *store, const char *cluster,
+					const char *owner, const char *host, const char *purpose,
+					uint64_t ttl_ns, struct vckpt_error *err)
+{
+	return vckpt_lease_acquire_as(VCKPT_LEASE_WORK, store, cluster, owner, host, purpose,
+				      ttl_ns, err);
+}
+
 int vckpt_lease_check(const struct vckpt_lease *l, struct vckpt_error *err)
 {
 	char dir[PATH_MAX];
 	struct record now;
 
-	if (lease_dir(l->store, l->cluster, dir, err) < 0 || read_record(dir, &now, err) < 0)
+	if (dir_of(l, dir, err) < 0 || read_record(dir, &now, err) < 0)
 		return -1;
 	if (now.info.generation == l->mine.info.generation)
 		return 0;
@@ -346,7 +373,7 @@ int vckpt_lease_renew(struct vckpt_lease *l, struct vckpt_error *err)
 	char dir[PATH_MAX];
 	bool overtaken;
 
-	if (vckpt_lease_check(l, err) < 0 || lease_dir(l->store, l->cluster, dir, err) < 0)
+	if (vckpt_lease_check(l, err) < 0 || dir_of(l, dir, err) < 0)
 		return -1;
 	extend(l);
 	put_record(dir, &l->mine, false, &overtaken, &why);
@@ -365,7 +392,7 @@ void vckpt_lease_release(struct vckpt_lease *l)
 	if (!l)
 		return;
 	/* If this cannot be written the lease runs out by itself. */
-	if (vckpt_lease_check(l, NULL) == 0 && lease_dir(l->store, l->cluster, dir, NULL) == 0) {
+	if (vckpt_lease_check(l, NULL) == 0 && dir_of(l, dir, NULL) == 0) {
 		l->mine.released = true;
 		put_record(dir, &l->mine, false, &overtaken, NULL);
 	}
@@ -377,16 +404,29 @@ void vckpt_lease_forget(struct vckpt_lease *l)
 	free(l);
 }
 
-int vckpt_lease_inspect(const struct vckpt_store *store, const char *cluster,
-			struct vckpt_lease_info *info, struct vckpt_error *err)
+int vckpt_lease_inspect_as(enum vckpt_lease_role role, const struct vckpt_store *store,
+			   const char *cluster, struct vckpt_lease_info *info,
+			   struct vckpt_error *err)
 {
 	char dir[PATH_MAX];
 	struct record r;
 
-	if (lease_dir(store, cluster, dir, err) < 0 || read_record(dir, &r, err) < 0)
+	if (lease_dir(role, store, cluster, dir, err) < 0)
+		return -1;
+	memset(info, 0, sizeof(*info));
+	/* Nobody ever looked after it. */
+	if (role == VCKPT_LEASE_SUPERVISE && access(dir, F_OK) < 0 && errno == ENOENT)
+		return 0;
+	if (read_record(dir, &r, err) < 0)
 		return -1;
 	*info = r.info;
 	return 0;
+}
+
+int vckpt_lease_inspect(const struct vckpt_store *store, const char *cluster,
+			struct vckpt_lease_info *info, struct vckpt_error *err)
+{
+	return vckpt_lease_inspect_as(VCKPT_LEASE_WORK, store, cluster, info, err);
 }
 
 const struct vckpt_store *vckpt_lease_store(const struct vckpt_lease *l)

@@ -7,6 +7,9 @@
  * holder is known to be gone: same boot of the same host, same pid namespace, and no process of
  * that pid and start time.  On its own host a lease runs out by CLOCK_BOOTTIME, for other hosts by
  * the wall clock: their clocks should agree to well within the time to live.
+ *
+ * A cluster has two: one of who works on it, and one of who looks after it for long, and works on
+ * it now and then (supervise/loop.h).  They do not know of each other.
  */
 #ifndef VCKPT_STORE_LEASE_H
 #define VCKPT_STORE_LEASE_H
@@ -30,12 +33,20 @@ struct vckpt_lease_info {
 
 struct vckpt_lease;
 
+enum vckpt_lease_role { VCKPT_LEASE_WORK = 0, VCKPT_LEASE_SUPERVISE };
+
 /* Takes the lease of `cluster` for `ttl_ns` or fails at once: VCKPT_EBUSY says who has it, since
  * when and for what.  The process that calls is the one whose life counts.  The caller owns the
  * result; `store` must outlive it.  A lease is used by one thread at a time. */
 struct vckpt_lease *vckpt_lease_acquire(const struct vckpt_store *store, const char *cluster,
 					const char *owner, const char *host, const char *purpose,
 					uint64_t ttl_ns, struct vckpt_error *err);
+
+/* The same of either role. */
+struct vckpt_lease *vckpt_lease_acquire_as(enum vckpt_lease_role role,
+					   const struct vckpt_store *store, const char *cluster,
+					   const char *owner, const char *host, const char *purpose,
+					   uint64_t ttl_ns, struct vckpt_error *err);
 
 /* Valid for another `ttl_ns` from now.  VCKPT_EREFUSED if somebody has taken over: stop acting. */
 int vckpt_lease_renew(struct vckpt_lease *lease, struct vckpt_error *err);
@@ -52,6 +63,9 @@ void vckpt_lease_forget(struct vckpt_lease *lease);
 /* Who has it, or had it last. */
 int vckpt_lease_inspect(const struct vckpt_store *store, const char *cluster,
 			struct vckpt_lease_info *info, struct vckpt_error *err);
+int vckpt_lease_inspect_as(enum vckpt_lease_role role, const struct vckpt_store *store,
+			   const char *cluster, struct vckpt_lease_info *info,
+			   struct vckpt_error *err);
 
 const struct vckpt_store *vckpt_lease_store(const struct vckpt_lease *lease);
 const char *vckpt_lease_cluster(const struct vckpt_lease *lease);

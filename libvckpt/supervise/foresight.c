@@ -261,6 +261,7 @@ int vckpt_foresight_take(struct vckpt_foresight *f, const struct vckpt_report *r
 	case VCKPT_REPORT_RESTART:
 	case VCKPT_REPORT_FENCE:
 	case VCKPT_REPORT_STOP:
+	case VCKPT_REPORT_DAMAGED:
 		return 0;
 	}
 	return 0;

@@ -1,56 +1,33 @@
 #include "supervise/loop.h"
 
-#include <math.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "store/catalogue.h"
-#include "supervise/interval.h"
-#include "supervise/past.h"
+#include "store/lease.h"
+#include "supervise/look.h"
 #include "supervise/spool.h"
 
 /* So long after somebody began something because of a report, with nobody at work, he is gone. */
 #define ABANDONED (60 * VCKPT_S)
+/* So long a supervisor may be silent before another one looks after the cluster. */
+#define SUPERVISED (30 * VCKPT_S)
 
 struct loop {
 	const struct vckpt_cluster_ctx *ctx;
 	const struct vckpt_supervise_options *opt;
 	struct vckpt_store *store;
+	struct vckpt_lease *lease; /* that of the one who looks after it; NULL: another does */
 	struct vckpt_supervisor s;
 	size_t taken;      /* lines that it has had */
 	uint64_t every_of; /* the newest epoch when the interval was computed */
 	enum vckpt_decision_kind said;
 	char said_why[300];
 };
-
-/* One look.  Strings are of def and hosts. */
-struct look {
-	struct vckpt_definition def;
-	json_t *hosts, *status;
-	const char **names, **host, **to;
-	bool *up;
-	enum vckpt_seen_guest *guests;
-	struct vckpt_foresight f;
-	struct vckpt_step step;
-	struct vckpt_seen seen;
-};
-
-static void clear_look(struct look *l)
-{
-	vckpt_definition_clear(&l->def);
-	json_decref(l->hosts);
-	json_decref(l->status);
-	free(l->names);
-	free(l->host);
-	free(l->to);
-	free(l->up);
-	free(l->guests);
-	vckpt_foresight_clear(&l->f);
-}
 
 static void tell(const struct loop *o, json_t *event)
 {
@@ -66,152 +43,6 @@ static const char *text_of(const json_t *j, const char *key)
 	return s ? s : "";
 }
 
-/* ---- looking ---- */
-
-static int look_at_hosts(struct look *l, struct vckpt_error *err)
-{
-	const json_t *list = json_object_get(l->hosts, "hosts"), *h;
-	size_t n = json_array_size(list), i;
-
-	l->names = calloc(n + 1, sizeof(*l->names));
-	l->up = calloc(n + 1, sizeof(*l->up));
-	if (!l->names || !l->up)
-		return vckpt_fail_errno(err, "no memory for %zu hosts", n);
-	json_array_foreach (list, i, h) {
-		l->names[i] = text_of(h, "host");
-		l->up[i] = strcmp(text_of(h, "state"), "up") == 0;
-	}
-	l->seen.hosts = l->names;
-	l->seen.up = l->up;
-	l->seen.n_hosts = n;
-	return 0;
-}
-
-static enum vckpt_seen_guest guest_state(const json_t *g)
-{
-	const char *state = text_of(g, "state");
-
-	if (strcmp(state, "running") == 0)
-		return VCKPT_SEEN_RUNS;
-	if (strcmp(state, "paused") == 0)
-		return VCKPT_SEEN_STANDS;
-	/* Whoever moved it knows where it is. */
-	if (strcmp(text_of(json_object_get(g, "detail"), "reason"), "migrated away") == 0)
-		return VCKPT_SEEN_UNKNOWN;
-	if (strcmp(state, "off") == 0 || strcmp(state, "crashed") == 0 ||
-	    strcmp(state, "undefined") == 0)
-		return VCKPT_SEEN_GONE;
-	return VCKPT_SEEN_UNKNOWN;
-}
-
-static bool is_up(const struct look *l, const char *host)
-{
-	for (size_t i = 0; i < l->seen.n_hosts; i++)
-		if (strcmp(l->names[i], host) == 0)
-			return l->up[i];
-	return false;
-}
-
-static int look_at_guests(struct look *l, struct vckpt_error *err)
-{
-	const json_t *list = json_object_get(l->status, "guests"), *g;
-	uint32_t n = l->def.n;
-	size_t i;
-
-	l->host = calloc(n + 1, sizeof(*l->host));
-	l->to = calloc(n + 1, sizeof(*l->to));
-	l->guests = calloc(n + 1, sizeof(*l->guests));
-	if (!l->host || !l->to || !l->guests)
-		return vckpt_fail_errno(err, "no memory for %u guests", n);
-	for (uint32_t k = 0; k < n; k++) {
-		l->host[k] = vckpt_spool_host(l->def.guests[k].host);
-		l->to[k] = l->def.guests[k].to;
-		json_array_foreach (list, i, g)
-			if (strcmp(text_of(g, "guest"), l->def.guests[k].name) == 0 &&
-			    is_up(l, l->host[k]))
-				l->guests[k] = guest_state(g);
-	}
-	l->seen.guest_host = l->host;
-	l->seen.guest_to = l->to;
-	l->seen.guests = l->guests;
-	l->seen.n_guests = n;
-	return 0;
-}
-
-/* The two newest that can be read. */
-static int look_at_epochs(const struct loop *o, struct look *l, struct vckpt_error *err)
-{
-	vckpt_autofree uint64_t *epochs = NULL;
-	struct vckpt_epoch e;
-	size_t n;
-
-	if (vckpt_catalogue_list(o->store, o->ctx->cluster, &epochs, &n, err) < 0)
-		return -1;
-	while (n-- && !l->seen.before) {
-		if (vckpt_catalogue_get(o->store, o->ctx->cluster, epochs[n], &e, NULL) < 0)
-			continue;
-		if (l->seen.newest) {
-			l->seen.before = e.epoch;
-		} else {
-			l->seen.newest = e.epoch;
-			l->seen.newest_ns = e.time_ns;
-		}
-		vckpt_epoch_clear(&e);
-	}
-	return 0;
-}
-
-static int look_at_past(struct loop *o, struct look *l, struct vckpt_error *err)
-{
-	struct vckpt_interval_facts f = {.restart = 0};
-	struct vckpt_interval plain, with;
-	struct vckpt_past past;
-	struct vckpt_mtbf m;
-	bool in_time;
-
-	if (vckpt_past_read(o->store, o->ctx->cluster, l->seen.now, &past, err) < 0)
-		return -1;
-	l->seen.wanted = past.runs;
-	if (o->opt->rules.every_ns || !past.checkpoints || o->every_of == l->seen.newest)
-		return 0;
-	f.cost = vckpt_past_cost(&past, o->opt->slowdown);
-	f.latency = fmax(past.total_s, f.cost);
-	f.restart = past.restart_s;
-	f.mtbf = (double)o->opt->mtbf_ns / (double)VCKPT_S;
-	if (!o->opt->mtbf_ns && vckpt_mtbf_estimate(past.observed_s, past.failures, &m, NULL) == 0)
-		f.mtbf = m.estimate;
-	if (vckpt_interval(&f, &plain, &with, &in_time, NULL) == 0) {
-		o->s.rules.every_ns = (uint64_t)(plain.every * (double)VCKPT_S);
-		o->every_of = l->seen.newest;
-	}
-	return 0;
-}
-
-static int look(struct loop *o, struct look *l, struct vckpt_error *err)
-{
-	const char *cluster = o->ctx->cluster;
-
-	if (vckpt_cluster_hosts(o->ctx, o->opt->on, o->opt->n_on, &l->hosts, err) < 0 ||
-	    vckpt_cluster_status(o->ctx, &l->status, err) < 0 ||
-	    vckpt_spool_definition(o->store, cluster, &l->def, err) < 0)
-		return -1;
-	l->seen.now = vckpt_wallclock();
-	l->seen.incarnation =
-		(uint32_t)json_integer_value(json_object_get(l->status, "incarnation"));
-	l->seen.busy = json_is_object(json_object_get(l->status, "busy"));
-	if (look_at_hosts(l, err) < 0 || look_at_guests(l, err) < 0 ||
-	    look_at_epochs(o, l, err) < 0 || look_at_past(o, l, err) < 0)
-		return -1;
-	if (json_is_true(json_object_get(l->status, "suspended")))
-		l->seen.wanted = false;
-	vckpt_foresight_init(&l->f, o->opt->policy);
-	if (vckpt_spool_take(o->store, cluster, l->seen.now, &l->f, NULL, err) < 0)
-		return -1;
-	vckpt_foresight_next(&l->f, l->host, l->seen.n_guests, l->seen.now, &l->step);
-	l->seen.step = &l->step;
-	return 0;
-}
-
 /* ---- lines ---- */
 
 static int add(struct loop *o, struct vckpt_report *r, struct vckpt_error *err)
@@ -219,6 +50,16 @@ static int add(struct loop *o, struct vckpt_report *r, struct vckpt_error *err)
 	r->time_ns = vckpt_wallclock();
 	snprintf(r->who, sizeof(r->who), "%s", o->ctx->who);
 	return vckpt_spool_add(o->store, o->ctx->cluster, r, err);
+}
+
+/* As a successor begins. */
+static void begin_anew(struct loop *o)
+{
+	struct vckpt_supervisor_rules rules = o->s.rules;
+
+	vckpt_supervisor_clear(&o->s);
+	vckpt_supervisor_init(&o->s, &rules);
+	o->taken = 0;
 }
 
 /* Where the oldest were dropped, it begins anew, as a successor does. */
@@ -229,13 +70,8 @@ static int take_lines(struct loop *o, struct vckpt_error *err)
 
 	if (vckpt_spool_read(o->store, o->ctx->cluster, &lines, &n, err) < 0)
 		return -1;
-	if (n < o->taken) {
-		struct vckpt_supervisor_rules rules = o->s.rules;
-
-		vckpt_supervisor_clear(&o->s);
-		vckpt_supervisor_init(&o->s, &rules);
-		o->taken = 0;
-	}
+	if (n < o->taken)
+		begin_anew(o);
 	for (; o->taken < n; o->taken++)
 		if (vckpt_supervisor_take(&o->s, &lines[o->taken], err) < 0)
 			return -1;
@@ -245,7 +81,7 @@ static int take_lines(struct loop *o, struct vckpt_error *err)
 /* ---- doing ---- */
 
 /* What was begun because of a report is a line before and one behind. */
-static int bracket(struct loop *o, const struct look *l, const struct vckpt_decision *d,
+static int bracket(struct loop *o, const struct vckpt_look *l, const struct vckpt_decision *d,
 		   struct vckpt_report *r, struct vckpt_error *err)
 {
 	*r = (struct vckpt_report){.kind = VCKPT_REPORT_BEGIN, .deed = l->step.deed};
@@ -286,7 +122,7 @@ static void told(const struct loop *o, const char *action, int rc, const struct 
 	tell(o, e);
 }
 
-static int checkpoint(struct loop *o, const struct look *l, const struct vckpt_decision *d,
+static int checkpoint(struct loop *o, const struct vckpt_look *l, const struct vckpt_decision *d,
 		      struct vckpt_error *err)
 {
 	struct vckpt_checkpoint_options opt = o->opt->checkpoint;
@@ -306,10 +142,23 @@ static int checkpoint(struct loop *o, const struct look *l, const struct vckpt_d
 	return 0;
 }
 
-static int evacuate(struct loop *o, const struct look *l, const struct vckpt_decision *d,
+/* Hosts of which somebody says that they are to fail, too: nothing goes there. */
+static size_t suspects(const struct vckpt_look *l, const char *but, const char **hosts)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->seen.n_hosts; i++)
+		if (strcmp(l->names[i], but) != 0 &&
+		    vckpt_foresight_suspected(&l->f, l->names[i], l->seen.now))
+			hosts[n++] = l->names[i];
+	return n;
+}
+
+static int evacuate(struct loop *o, const struct vckpt_look *l, const struct vckpt_decision *d,
 		    struct vckpt_error *err)
 {
 	struct vckpt_rearrange what = {.kind = VCKPT_EVACUATE, .name = "evacuate", .host = d->host};
+	vckpt_autofree const char **avoid = calloc(l->seen.n_hosts + 1, sizeof(*avoid));
 	struct vckpt_rearrange_options opt = o->opt->rearrange;
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 	struct vckpt_report r;
@@ -317,10 +166,14 @@ static int evacuate(struct loop *o, const struct look *l, const struct vckpt_dec
 	const char *state;
 	int rc;
 
+	if (!avoid)
+		return vckpt_fail_errno(err, "no memory to leave a host");
 	if (bracket(o, l, d, &r, err) < 0)
 		return -1;
 	opt.to = o->opt->on;
 	opt.n_to = o->opt->n_on;
+	opt.avoid = avoid;
+	opt.n_avoid = suspects(l, d->host, avoid);
 	opt.checkpoint = o->opt->checkpoint;
 	opt.migrate.why = d->why;
 	if (l->step.due > l->seen.now)
@@ -333,7 +186,7 @@ static int evacuate(struct loop *o, const struct look *l, const struct vckpt_dec
 	return 0;
 }
 
-static int fence(struct loop *o, const struct look *l, const struct vckpt_decision *d,
+static int fence(struct loop *o, const struct vckpt_look *l, const struct vckpt_decision *d,
 		 struct vckpt_error *err)
 {
 	struct vckpt_report r = {.kind = VCKPT_REPORT_FENCE, .incarnation = l->seen.incarnation};
@@ -349,12 +202,12 @@ static int fence(struct loop *o, const struct look *l, const struct vckpt_decisi
 
 /* Where guests may go, if not all of their hosts are there: those that answer, and of which nobody
  * says that they are to fail, if there are any. */
-static size_t choose_hosts(const struct look *l, const char **on)
+static size_t choose_hosts(const struct vckpt_look *l, const char **on)
 {
 	size_t n = 0, missing = 0;
 
 	for (size_t i = 0; i < l->seen.n_guests; i++)
-		missing += !is_up(l, l->host[i]);
+		missing += !vckpt_look_up(l, l->host[i]);
 	for (int all = 0; all < 2 && missing && !n; all++)
 		for (size_t i = 0; i < l->seen.n_hosts; i++)
 			if (l->up[i] &&
@@ -376,7 +229,18 @@ static int note_lost(struct loop *o, const char *const *lost, size_t n, struct v
 	return 0;
 }
 
-static int restart(struct loop *o, const struct look *l, const struct vckpt_decision *d,
+/* So that nobody tries it again. */
+static int note_damaged(struct loop *o, const struct vckpt_report *restart,
+			const struct vckpt_error *why, struct vckpt_error *err)
+{
+	struct vckpt_report r = *restart;
+
+	r.kind = VCKPT_REPORT_DAMAGED;
+	snprintf(r.text, sizeof(r.text), "%.255s", why->text);
+	return add(o, &r, err);
+}
+
+static int restart(struct loop *o, const struct vckpt_look *l, const struct vckpt_decision *d,
 		   struct vckpt_error *err)
 {
 	vckpt_autofree const char **on = calloc(l->seen.n_hosts + 1, sizeof(*on));
@@ -407,10 +271,12 @@ static int restart(struct loop *o, const struct look *l, const struct vckpt_deci
 	rc = vckpt_cluster_restart(o->ctx, d->epoch, &opt, &result, &why);
 	told(o, "restart", rc, &why, d->epoch, rc == 0 ? result.incarnation : 0);
 	vckpt_restart_result_clear(&result);
-	return rc == 0 ? note_lost(o, lost, opt.n_lost, err) : 0;
+	if (rc < 0)
+		return why.code == VCKPT_EDAMAGED ? note_damaged(o, &r, &why, err) : 0;
+	return note_lost(o, lost, opt.n_lost, err);
 }
 
-static int stop(struct loop *o, const struct look *l, const struct vckpt_decision *d,
+static int stop(struct loop *o, const struct vckpt_look *l, const struct vckpt_decision *d,
 		struct vckpt_error *err)
 {
 	struct vckpt_report r = {.kind = VCKPT_REPORT_STOP,
@@ -445,7 +311,7 @@ static void say_decision(struct loop *o, const struct vckpt_decision *d)
 	tell(o, e);
 }
 
-static int act(struct loop *o, const struct look *l, const struct vckpt_decision *d,
+static int act(struct loop *o, const struct vckpt_look *l, const struct vckpt_decision *d,
 	       struct vckpt_error *err)
 {
 	say_decision(o, d);
@@ -468,7 +334,7 @@ static int act(struct loop *o, const struct look *l, const struct vckpt_decision
 }
 
 /* Whoever began it did not come to its end. */
-static int end_abandoned(struct loop *o, const struct look *l, struct vckpt_error *err)
+static int end_abandoned(struct loop *o, const struct vckpt_look *l, struct vckpt_error *err)
 {
 	struct vckpt_report r = {.kind = VCKPT_REPORT_END,
 				 .deed = l->f.doing,
@@ -482,13 +348,73 @@ static int end_abandoned(struct loop *o, const struct look *l, struct vckpt_erro
 	return add(o, &r, err);
 }
 
+/* Anew after each checkpoint. */
+static void choose_interval(struct loop *o, const struct vckpt_look *l)
+{
+	uint64_t every;
+
+	if (o->opt->rules.every_ns || o->every_of == l->seen.newest)
+		return;
+	every = vckpt_look_every(l, o->opt);
+	if (!every)
+		return;
+	o->s.rules.every_ns = every;
+	o->every_of = l->seen.newest;
+}
+
+/* Of several supervisors one acts; the others wait until it is gone.  What keeps two restarts of
+ * one failure from happening is not this, which may be lost at any time, but their condition. */
+static int take_charge(struct loop *o, bool *mine, struct vckpt_error *err)
+{
+	struct vckpt_decision d = {.kind = VCKPT_DECIDE_WAIT};
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	char host[128] = "?";
+
+	*mine = o->lease && vckpt_lease_renew(o->lease, &why) == 0;
+	if (*mine)
+		return 0;
+	if (o->lease && why.code != VCKPT_EREFUSED) {
+		if (err)
+			*err = why;
+		return -1;
+	}
+	/* Somebody has taken over. */
+	vckpt_lease_forget(o->lease);
+	gethostname(host, sizeof(host) - 1);
+	why = (struct vckpt_error)VCKPT_ERROR_NONE;
+	o->lease = vckpt_lease_acquire_as(VCKPT_LEASE_SUPERVISE, o->store, o->ctx->cluster,
+					  o->ctx->who, host, "supervise",
+					  SUPERVISED + 2 * o->opt->look_ns, &why);
+	*mine = o->lease;
+	if (*mine) {
+		begin_anew(o);
+		return 0;
+	}
+	if (why.code == VCKPT_EBUSY) {
+		snprintf(d.why, sizeof(d.why), "%.299s", why.text);
+		say_decision(o, &d);
+		return 0;
+	}
+	if (err)
+		*err = why;
+	return -1;
+}
+
 static int once(struct loop *o, struct vckpt_error *err)
 {
-	vckpt_auto(clear_look) struct look l = {0};
+	vckpt_auto(vckpt_look_clear) struct vckpt_look l = {0};
 	struct vckpt_decision d;
+	bool mine;
 
-	if (look(o, &l, err) < 0 || end_abandoned(o, &l, err) < 0 || take_lines(o, err) < 0 ||
-	    vckpt_supervisor_see(&o->s, &l.seen, &d, err) < 0)
+	if (take_charge(o, &mine, err) < 0)
+		return -1;
+	if (!mine)
+		return 0;
+	if (take_lines(o, err) < 0 || vckpt_look(o->ctx, o->opt, o->store, &o->s, &l, err) < 0 ||
+	    end_abandoned(o, &l, err) < 0)
+		return -1;
+	choose_interval(o, &l);
+	if (vckpt_supervisor_see(&o->s, &l.seen, &d, err) < 0)
 		return -1;
 	return act(o, &l, &d, err);
 }
@@ -523,6 +449,7 @@ int vckpt_supervise(const struct vckpt_cluster_ctx *ctx, const struct vckpt_supe
 			tell(&o, json_pack("{s:s,s:s}", "event", "trouble", "text", why.text));
 	} while (!cancelled(ctx, opt->look_ns));
 	vckpt_supervisor_clear(&o.s);
+	vckpt_lease_release(o.lease);
 	vckpt_store_close(o.store);
 	return 0;
 }

@@ -33,8 +33,9 @@ struct vckpt_supervise_options {
 };
 
 /* Looks after ctx->cluster until it is cancelled, which is success.  What fails is tried again; it
- * ends by itself only without a store or such a cluster.  Holds no lease between what it does, and
- * keeps nothing that the store does not have: it may be killed at any time and begun anywhere. */
+ * ends by itself only without a store or such a cluster.  Of several one acts, by a lease of their
+ * own (store/lease.h); the cluster's is held only while something is done.  Keeps nothing that the
+ * store does not have: it may be killed at any time and begun anywhere. */
 int vckpt_supervise(const struct vckpt_cluster_ctx *ctx, const struct vckpt_supervise_options *opt,
 		    struct vckpt_error *err);
 

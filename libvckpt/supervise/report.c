@@ -10,10 +10,11 @@
 #include "base/text.h"
 
 static const char *const kinds[] = {
-	[VCKPT_REPORT_WARNING] = "report", [VCKPT_REPORT_CLEAR] = "clear",
-	[VCKPT_REPORT_FAILED] = "failed",  [VCKPT_REPORT_BEGIN] = "begin",
-	[VCKPT_REPORT_END] = "end",        [VCKPT_REPORT_RESTART] = "restart",
-	[VCKPT_REPORT_FENCE] = "fence",    [VCKPT_REPORT_STOP] = "stop",
+	[VCKPT_REPORT_WARNING] = "report",  [VCKPT_REPORT_CLEAR] = "clear",
+	[VCKPT_REPORT_FAILED] = "failed",   [VCKPT_REPORT_BEGIN] = "begin",
+	[VCKPT_REPORT_END] = "end",         [VCKPT_REPORT_RESTART] = "restart",
+	[VCKPT_REPORT_FENCE] = "fence",     [VCKPT_REPORT_STOP] = "stop",
+	[VCKPT_REPORT_DAMAGED] = "damaged",
 };
 static const char *const deeds[] = {
 	[VCKPT_DEED_NONE] = "nothing",
@@ -134,7 +135,7 @@ static int number_of(const json_t *j, const char *key, uint64_t most, uint64_t *
 static bool of_supervisor(enum vckpt_report_kind kind)
 {
 	return kind == VCKPT_REPORT_RESTART || kind == VCKPT_REPORT_FENCE ||
-	       kind == VCKPT_REPORT_STOP;
+	       kind == VCKPT_REPORT_STOP || kind == VCKPT_REPORT_DAMAGED;
 }
 
 static int supervisor_of(const json_t *j, struct vckpt_report *r, struct vckpt_error *err)
@@ -170,7 +171,7 @@ int vckpt_report_from_json(const json_t *j, struct vckpt_report *r, struct vckpt
 	copy(r->who, sizeof(r->who), text_of(j, "who"));
 	if (of_supervisor(r->kind) && supervisor_of(j, r, err) < 0)
 		return -1;
-	if (r->kind == VCKPT_REPORT_RESTART || r->kind == VCKPT_REPORT_STOP)
+	if (of_supervisor(r->kind) && r->kind != VCKPT_REPORT_FENCE)
 		return 0;
 	if (object_of(j, r, err) < 0) {
 		if (err)
@@ -191,10 +192,10 @@ static void add_supervisor(json_t *j, const struct vckpt_report *r)
 		json_object_set_new(j, "state", json_string(r->off ? "off" : "failed"));
 	else
 		json_object_set_new(j, "newest", json_integer((json_int_t)r->newest));
-	if (r->kind != VCKPT_REPORT_RESTART)
-		return;
-	json_object_set_new(j, "epoch", json_integer((json_int_t)r->epoch));
-	json_object_set_new(j, "blame", json_string(r->job ? "job" : "host"));
+	if (r->kind == VCKPT_REPORT_RESTART || r->kind == VCKPT_REPORT_DAMAGED)
+		json_object_set_new(j, "epoch", json_integer((json_int_t)r->epoch));
+	if (r->kind == VCKPT_REPORT_RESTART)
+		json_object_set_new(j, "blame", json_string(r->job ? "job" : "host"));
 }
 
 json_t *vckpt_report_to_json(const struct vckpt_report *r)

@@ -10,6 +10,8 @@
  *   {"event": "restart", "time", "incarnation", "epoch", "newest", "blame": "job" | "host", "text"}
  *                                                            a supervisor begins a restart
  *   {"event": "fence", "time", "host", "incarnation", "state": "off" | "failed", "text", "who"}
+ *   {"event": "damaged", "time", "incarnation", "epoch", "newest", "text"}
+ *                              a restart found that the epoch cannot be restored as it is stored
  *   {"event": "stop", "time", "incarnation", "newest", "text"}            a supervisor gives up
  *
  * Times are ns since 1970; the incarnation is the one before whatever is done; "newest" is the
@@ -37,7 +39,8 @@ enum vckpt_report_kind {
 	/* supervise/supervisor.h */
 	VCKPT_REPORT_RESTART,
 	VCKPT_REPORT_FENCE,
-	VCKPT_REPORT_STOP
+	VCKPT_REPORT_STOP,
+	VCKPT_REPORT_DAMAGED
 };
 
 /* What is done because of reports. */
@@ -54,9 +57,9 @@ struct vckpt_report {
 	enum vckpt_deed deed; /* BEGIN, END */
 	bool good;            /* END: it was done, or a checkpoint in its place */
 	bool instead;         /* END: that was a checkpoint in its place */
-	uint32_t incarnation; /* RESTART, FENCE, STOP */
-	uint64_t epoch;       /* RESTART: the one that is restored */
-	uint64_t newest;      /* RESTART, STOP */
+	uint32_t incarnation; /* RESTART, FENCE, STOP, DAMAGED */
+	uint64_t epoch;       /* RESTART: the one that is restored; DAMAGED */
+	uint64_t newest;      /* RESTART, STOP, DAMAGED */
 	bool job;             /* RESTART: the job is to blame, no host */
 	bool off;             /* FENCE: the host is off */
 	char text[256], who[128];

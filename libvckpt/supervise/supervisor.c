@@ -31,8 +31,10 @@ void vckpt_supervisor_init(struct vckpt_supervisor *s, const struct vckpt_superv
 void vckpt_supervisor_clear(struct vckpt_supervisor *s)
 {
 	free(s->hosts);
+	free(s->damaged);
 	s->hosts = NULL;
-	s->n_hosts = 0;
+	s->damaged = NULL;
+	s->n_hosts = s->n_damaged = 0;
 }
 
 static struct vckpt_supervised_host *find_host(const struct vckpt_supervisor *s, const char *name)
@@ -121,9 +123,33 @@ static void take_restart(struct vckpt_supervisor *s, const struct vckpt_report *
 	s->restarted_at = r->time_ns;
 }
 
+bool vckpt_supervisor_damaged(const struct vckpt_supervisor *s, uint64_t epoch)
+{
+	for (size_t i = 0; i < s->n_damaged; i++)
+		if (s->damaged[i] == epoch)
+			return true;
+	return false;
+}
+
+static int take_damaged(struct vckpt_supervisor *s, uint64_t epoch, struct vckpt_error *err)
+{
+	uint64_t *more;
+
+	if (vckpt_supervisor_damaged(s, epoch))
+		return 0;
+	more = realloc(s->damaged, (s->n_damaged + 1) * sizeof(*more));
+	if (!more)
+		return vckpt_fail_errno(err, "no memory for the numbers of damaged epochs");
+	s->damaged = more;
+	s->damaged[s->n_damaged++] = epoch;
+	return 0;
+}
+
 int vckpt_supervisor_take(struct vckpt_supervisor *s, const struct vckpt_report *r,
 			  struct vckpt_error *err)
 {
+	if (r->kind == VCKPT_REPORT_DAMAGED)
+		return take_damaged(s, r->epoch, err);
 	if (r->kind != VCKPT_REPORT_RESTART && r->kind != VCKPT_REPORT_FENCE &&
 	    r->kind != VCKPT_REPORT_STOP)
 		return 0;

@@ -15,6 +15,7 @@
  *   new epoch, from the one before; then it is given up.  A host's failure is not held against the
  *   job, but counts for the budget of restarts without a new epoch, and for how long is waited
  *   before the next.
+ * - An epoch that turned out to be damaged is not tried again: the one before takes its place.
  * - A guest that stands still is left alone: an administrator stopped it, or a checkpoint did.
  */
 #ifndef VCKPT_SUPERVISE_SUPERVISOR_H
@@ -59,10 +60,11 @@ struct vckpt_seen {
 	const enum vckpt_seen_guest *guests;
 	size_t n_guests;
 	uint32_t incarnation;
-	uint64_t newest, before; /* epochs that can be restored; 0: none */
-	uint64_t newest_ns;      /* when the newest was begun */
-	bool busy;               /* somebody works on the cluster */
-	bool wanted;             /* it is meant to run: neither killed nor suspended */
+	/* Epochs that can be restored, as far as is known (vckpt_supervisor_damaged); 0: none. */
+	uint64_t newest, before;
+	uint64_t newest_ns; /* when the newest was begun */
+	bool busy;          /* somebody works on the cluster */
+	bool wanted;        /* it is meant to run: neither killed nor suspended */
 	bool has_progress;
 	double progress;
 	const struct vckpt_step *step; /* of foresight, may be NULL */
@@ -97,12 +99,14 @@ struct vckpt_supervised_host {
 	uint64_t fenced_at;    /* the last of them */
 };
 
-/* Owns hosts. */
+/* Owns hosts and damaged. */
 struct vckpt_supervisor {
 	struct vckpt_supervisor_rules rules;
 	struct vckpt_supervised_host *hosts;
 	size_t n_hosts;
 	uint32_t incarnation;
+	uint64_t *damaged; /* epochs that could not be restored */
+	size_t n_damaged;
 	/* Restarts while `restarts_of` was the newest epoch: all, those for the job, the last. */
 	uint64_t restarts_of;
 	unsigned restarts, job_restarts;
@@ -130,6 +134,9 @@ int vckpt_supervisor_see(struct vckpt_supervisor *s, const struct vckpt_seen *se
 
 /* What became of a checkpoint that it asked for. */
 void vckpt_supervisor_checkpointed(struct vckpt_supervisor *s, bool good, uint64_t now);
+
+/* Did a restart find that this epoch is damaged?  Then it is none that can be restored. */
+bool vckpt_supervisor_damaged(const struct vckpt_supervisor *s, uint64_t epoch);
 
 /* Is this host known to be off?  A restart says so of it. */
 bool vckpt_supervisor_off(const struct vckpt_supervisor *s, const char *host);

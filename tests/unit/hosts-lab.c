@@ -101,3 +101,12 @@ const char *lab_whereabouts(struct lab *l)
 	}
 	return text;
 }
+
+void lab_make_room(struct lab *l)
+{
+	for (int i = 0; i < JOB; i++)
+		for (const char *const *h = (const char *const[]){"ha", "hb", "hc", NULL}; *h; h++)
+			if (!vckpt_null_world_find_at(l->w, *h, lab_guests[i].guest))
+				vckpt_null_world_guest(l->w, *h, lab_guests[i].guest,
+						       lab_guests[i].domain, false);
+}

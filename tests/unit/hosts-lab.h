@@ -19,6 +19,8 @@ extern const struct vckpt_adopt_guest lab_guests[JOB];
 
 /* Cluster "heat", with one epoch. */
 void lab_open(struct lab *l, unsigned seed);
+/* ha, hb and hc can take all guests. */
+void lab_make_room(struct lab *l);
 /* With lab_at_rest(). */
 void lab_close(struct lab *l);
 /* "ha ha hb hb": where all live, "-" for nowhere.  Good until the next call. */

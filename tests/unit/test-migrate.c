@@ -78,16 +78,6 @@ static void move_behind_our_back(struct lab *l, const char *guest, const char *h
 	to->there = g->migrated = true;
 }
 
-/* Places on the empty hosts. */
-static void make_room(struct lab *l)
-{
-	for (int i = 0; i < JOB; i++)
-		for (const char *const *h = (const char *const[]){"ha", "hb", "hc", NULL}; *h; h++)
-			if (!vckpt_null_world_find_at(l->w, *h, lab_guests[i].guest))
-				vckpt_null_world_guest(l->w, *h, lab_guests[i].guest,
-						       lab_guests[i].domain, false);
-}
-
 static int checkpoint(struct lab *l)
 {
 	struct vckpt_checkpoint_result r;
@@ -106,7 +96,7 @@ static void test_moves(void)
 	struct lab l;
 
 	lab_open(&l, 0);
-	make_room(&l);
+	lab_make_room(&l);
 	CU_ASSERT_EQUAL(migrate(&l, "g1", "hc", state), 0);
 	CU_ASSERT_STRING_EQUAL(state, "moved");
 	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha hc hb hb");
@@ -136,7 +126,7 @@ static void test_failures(void)
 		if (way == VCKPT_NULL_SILENT)
 			continue; /* a host that lives answers; its silence takes 75 s */
 		lab_open(&l, 0);
-		make_room(&l);
+		lab_make_room(&l);
 		strcpy(rule.guest, "g1");
 		vckpt_null_world_rule(l.w, &rule);
 		migrate(&l, "g1", "hc", NULL);
@@ -173,7 +163,7 @@ static void one_state(uint16_t op, unsigned nth, enum vckpt_null_way way, unsign
 	bool whole;
 
 	lab_open(&l, 0);
-	make_room(&l);
+	lab_make_room(&l);
 	if (nth)
 		vckpt_null_world_rule(l.w, &before);
 	vckpt_null_world_rule(l.w, &rule);
@@ -225,7 +215,7 @@ static void test_followed(void)
 
 	/* To a host of the cluster: the next checkpoint finds it. */
 	lab_open(&l, 0);
-	make_room(&l);
+	lab_make_room(&l);
 	move_behind_our_back(&l, "g0", "hb");
 	CU_ASSERT_EQUAL(checkpoint(&l), 0);
 	CU_ASSERT_EQUAL(migrate(&l, "g0", "hb", state), 0);
@@ -245,7 +235,7 @@ static void test_followed(void)
 	lab_close(&l);
 	/* To one that the cluster does not know. */
 	lab_open(&l, 0);
-	make_room(&l);
+	lab_make_room(&l);
 	move_behind_our_back(&l, "g0", "hc");
 	CU_ASSERT_EQUAL(vckpt_cluster_restart(&l.ctx, 0, &destroy, &r, &l.err), -1);
 	CU_ASSERT_EQUAL(l.err.code, VCKPT_EREFUSED);
@@ -292,7 +282,7 @@ static void test_cut_short(void)
 
 	/* It did not go: nothing is left of it. */
 	lab_open(&l, 0);
-	make_room(&l);
+	lab_make_room(&l);
 	CU_ASSERT_EQUAL(checkpoint(&l), 0);
 	begun(&l);
 	CU_ASSERT_EQUAL(checkpoint(&l), 0);
@@ -340,7 +330,7 @@ static void test_hung_up(void)
 	struct lab l;
 
 	lab_open(&l, 0);
-	make_room(&l);
+	lab_make_room(&l);
 	vckpt_null_world_rule(l.w, &rule);
 	CU_ASSERT_NOT_EQUAL(migrate(&l, "g1", "hc", state), 0);
 	CU_ASSERT_STRING_EQUAL(state, "failed");
@@ -397,7 +387,7 @@ static void test_evacuate(void)
 	struct lab l;
 
 	lab_open(&l, 0);
-	make_room(&l);
+	lab_make_room(&l);
 	CU_ASSERT_EQUAL(rearrange(&l, off_ha, 0, true, got), 0);
 	CU_ASSERT_STRING_EQUAL(got, "planned: g1>hc? g0>hc?");
 	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha ha hb hb");
@@ -409,7 +399,7 @@ static void test_evacuate(void)
 
 	/* It is told that it failed, and is there. */
 	lab_open(&l, 0);
-	make_room(&l);
+	lab_make_room(&l);
 	vckpt_null_world_rule(l.w, &refuses);
 	CU_ASSERT_EQUAL(rearrange(&l, off_ha, 0, false, got), 0);
 	CU_ASSERT_STRING_EQUAL(got, "done: g1>hc+ g0>hc+");
@@ -441,7 +431,7 @@ static void test_evacuate(void)
 
 	/* No time to move anybody. */
 	lab_open(&l, 0);
-	make_room(&l);
+	lab_make_room(&l);
 	CU_ASSERT_EQUAL(rearrange(&l, off_ha, VCKPT_MS, false, got), 0);
 	CU_ASSERT_STRING_EQUAL(got, "checkpointed:");
 	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "ha ha hb hb");
@@ -463,7 +453,7 @@ static void test_rearrange(void)
 	struct lab l;
 
 	lab_open(&l, 0);
-	make_room(&l);
+	lab_make_room(&l);
 	/* 64 processors each, of which two guests have one each. */
 	CU_ASSERT_EQUAL(
 		rearrange(&l, (struct vckpt_rearrange){VCKPT_MAKE_ROOM, "make-room", "hb", 0, 63},

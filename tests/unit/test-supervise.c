@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "hosts-lab.h"
 #include "store/catalogue.h"
+#include "store/lease.h"
 #include "supervise/loop.h"
 #include "supervise/spool.h"
 #include "unit.h"
@@ -337,6 +338,118 @@ static void test_only_from(void)
 	end(&s);
 }
 
+/* Of two hosts that have room one is to fail, too. */
+static void test_not_there(void)
+{
+	struct vckpt_report r = {.kind = VCKPT_REPORT_WARNING,
+				 .time_ns = vckpt_wallclock(),
+				 .object = "hc",
+				 .source = "test",
+				 .chance = 0.9};
+	struct scene s;
+
+	begin(&s);
+	lab_make_room(&s.l);
+	s.opt.rearrange.migrate.peer = "{host}";
+	CU_ASSERT_EQUAL(vckpt_spool_add(s.store, "heat", &r, NULL), 0);
+	s.on_event = leaves;
+	live(&s);
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&s.l), "hb hb hb hb");
+	end(&s);
+}
+
+static void checkpoint(struct scene *s)
+{
+	struct vckpt_checkpoint_result r;
+
+	CU_ASSERT_EQUAL(vckpt_cluster_checkpoint(&s->l.ctx, NULL, &r, &s->l.err), 0);
+	vckpt_checkpoint_result_clear(&r);
+}
+
+static void until_restarted(struct scene *s, const char *event, const char *action, const json_t *e)
+{
+	if (s->step++ == 0)
+		vckpt_null_world_find(s->l.w, "g2")->there = false;
+	if (strcmp(event, "done") == 0 && strcmp(action, "restart") == 0 &&
+	    (json_is_true(json_object_get(e, "good")) || s->step > 9))
+		enough(s);
+}
+
+/* The newest epoch turns out to be damaged: the one before, and nobody tries the newest again. */
+static void test_damaged(void)
+{
+	struct vckpt_report *lines;
+	struct scene s;
+	char path[160];
+	size_t n;
+
+	begin(&s);
+	checkpoint(&s);
+	snprintf(path, sizeof(path), "%s/clusters/heat/data/000002/g1.map", s.l.store);
+	CU_ASSERT_EQUAL(truncate(path, 10), 0);
+	s.on_event = until_restarted;
+	live(&s);
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.log, "restart restart- "));
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.log, "restart restart+ "));
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&s.l), "ha ha hb hb");
+	CU_ASSERT_EQUAL(vckpt_spool_read(s.store, "heat", &lines, &n, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(n, 3);
+	CU_ASSERT_EQUAL(lines[0].epoch, 2);
+	CU_ASSERT_EQUAL(lines[1].kind, VCKPT_REPORT_DAMAGED);
+	CU_ASSERT_EQUAL(lines[1].epoch, 2);
+	CU_ASSERT_PTR_NOT_NULL(strstr(lines[1].text, "g1"));
+	CU_ASSERT_EQUAL(lines[2].kind, VCKPT_REPORT_RESTART);
+	CU_ASSERT_EQUAL(lines[2].epoch, 1);
+	free(lines);
+
+	/* So does its successor. */
+	s.step = 0;
+	s.log[0] = '\0';
+	close(s.l.ctx.cancel_fd);
+	CU_ASSERT_EQUAL(vckpt_cancel_open(&s.l.ctx.cancel_fd, NULL), 0);
+	live(&s);
+	CU_ASSERT_PTR_NULL(strstr(s.log, "restart-"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.log, "restart+"));
+	end(&s);
+}
+
+static struct vckpt_lease *other; /* another supervisor's */
+
+static void gives_way(struct scene *s, const char *event, const char *action, const json_t *e)
+{
+	(void)event;
+	CU_ASSERT_STRING_EQUAL(action, "wait");
+	if (s->step++ == 0) {
+		CU_ASSERT_PTR_NOT_NULL(strstr(text_of(e, "why"), "in the hands of the other"));
+		vckpt_lease_release(other);
+	} else {
+		CU_ASSERT_STRING_EQUAL(text_of(e, "why"), "all is well");
+		enough(s);
+	}
+}
+
+static void test_stands_by(void)
+{
+	struct vckpt_lease_info info;
+	struct scene s;
+
+	begin(&s);
+	CU_ASSERT_EQUAL(vckpt_lease_inspect_as(VCKPT_LEASE_SUPERVISE, s.store, "heat", &info, NULL),
+			0);
+	CU_ASSERT_FALSE(info.live);
+	other = vckpt_lease_acquire_as(VCKPT_LEASE_SUPERVISE, s.store, "heat", "the other", "hz",
+				       "supervise", 3600 * VCKPT_S, NULL);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(other);
+	checkpoint(&s); /* which has nothing to do with it */
+	s.on_event = gives_way;
+	live(&s);
+	CU_ASSERT_EQUAL(s.step, 2);
+	CU_ASSERT_EQUAL(vckpt_lease_inspect_as(VCKPT_LEASE_SUPERVISE, s.store, "heat", &info, NULL),
+			0);
+	CU_ASSERT_FALSE(info.live);
+	end(&s);
+}
+
 static const struct unit_test tests[] = {
 	{"a silent host, confirmed by hand", test_by_hand},
 	{"a silent host, fenced", test_by_command},
@@ -345,5 +458,8 @@ static const struct unit_test tests[] = {
 	{"a host is to fail", test_report},
 	{"regular checkpoints", test_regular},
 	{"one restart of one failure", test_only_from},
+	{"not to a host that is to fail", test_not_there},
+	{"a damaged epoch", test_damaged},
+	{"another one looks after it", test_stands_by},
 };
 UNIT_MAIN("supervise", tests)

@@ -1,0 +1,179 @@
+#include "supervise/look.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "store/catalogue.h"
+#include "supervise/interval.h"
+#include "supervise/spool.h"
+
+void vckpt_look_clear(struct vckpt_look *l)
+{
+	vckpt_definition_clear(&l->def);
+	json_decref(l->hosts);
+	json_decref(l->status);
+	free(l->names);
+	free(l->host);
+	free(l->to);
+	free(l->up);
+	free(l->guests);
+	vckpt_foresight_clear(&l->f);
+}
+
+static const char *text_of(const json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s ? s : "";
+}
+
+static int look_at_hosts(struct vckpt_look *l, struct vckpt_error *err)
+{
+	const json_t *list = json_object_get(l->hosts, "hosts"), *h;
+	size_t n = json_array_size(list), i;
+
+	l->names = calloc(n + 1, sizeof(*l->names));
+	l->up = calloc(n + 1, sizeof(*l->up));
+	if (!l->names || !l->up)
+		return vckpt_fail_errno(err, "no memory for %zu hosts", n);
+	json_array_foreach (list, i, h) {
+		l->names[i] = text_of(h, "host");
+		l->up[i] = strcmp(text_of(h, "state"), "up") == 0;
+	}
+	l->seen.hosts = l->names;
+	l->seen.up = l->up;
+	l->seen.n_hosts = n;
+	return 0;
+}
+
+static enum vckpt_seen_guest guest_state(const json_t *g)
+{
+	const char *state = text_of(g, "state");
+
+	if (strcmp(state, "running") == 0)
+		return VCKPT_SEEN_RUNS;
+	if (strcmp(state, "paused") == 0)
+		return VCKPT_SEEN_STANDS;
+	/* Whoever moved it knows where it is. */
+	if (strcmp(text_of(json_object_get(g, "detail"), "reason"), "migrated away") == 0)
+		return VCKPT_SEEN_UNKNOWN;
+	if (strcmp(state, "off") == 0 || strcmp(state, "crashed") == 0 ||
+	    strcmp(state, "undefined") == 0)
+		return VCKPT_SEEN_GONE;
+	return VCKPT_SEEN_UNKNOWN;
+}
+
+bool vckpt_look_up(const struct vckpt_look *l, const char *host)
+{
+	for (size_t i = 0; i < l->seen.n_hosts; i++)
+		if (strcmp(l->names[i], host) == 0)
+			return l->up[i];
+	return false;
+}
+
+static int look_at_guests(struct vckpt_look *l, struct vckpt_error *err)
+{
+	const json_t *list = json_object_get(l->status, "guests"), *g;
+	uint32_t n = l->def.n;
+	size_t i;
+
+	l->host = calloc(n + 1, sizeof(*l->host));
+	l->to = calloc(n + 1, sizeof(*l->to));
+	l->guests = calloc(n + 1, sizeof(*l->guests));
+	if (!l->host || !l->to || !l->guests)
+		return vckpt_fail_errno(err, "no memory for %u guests", n);
+	for (uint32_t k = 0; k < n; k++) {
+		l->host[k] = vckpt_spool_host(l->def.guests[k].host);
+		l->to[k] = l->def.guests[k].to;
+		json_array_foreach (list, i, g)
+			if (strcmp(text_of(g, "guest"), l->def.guests[k].name) == 0 &&
+			    vckpt_look_up(l, l->host[k]))
+				l->guests[k] = guest_state(g);
+	}
+	l->seen.guest_host = l->host;
+	l->seen.guest_to = l->to;
+	l->seen.guests = l->guests;
+	l->seen.n_guests = n;
+	return 0;
+}
+
+/* The two newest that can be read. */
+static int look_at_epochs(const struct vckpt_cluster_ctx *ctx, const struct vckpt_store *store,
+			  const struct vckpt_supervisor *s, struct vckpt_look *l,
+			  struct vckpt_error *err)
+{
+	vckpt_autofree uint64_t *epochs = NULL;
+	struct vckpt_epoch e;
+	size_t n;
+
+	if (vckpt_catalogue_list(store, ctx->cluster, &epochs, &n, err) < 0)
+		return -1;
+	while (n-- && !l->seen.before) {
+		if (vckpt_supervisor_damaged(s, epochs[n]) ||
+		    vckpt_catalogue_get(store, ctx->cluster, epochs[n], &e, NULL) < 0)
+			continue;
+		if (l->seen.newest) {
+			l->seen.before = e.epoch;
+		} else {
+			l->seen.newest = e.epoch;
+			l->seen.newest_ns = e.time_ns;
+		}
+		vckpt_epoch_clear(&e);
+	}
+	return 0;
+}
+
+static int look_at_past(const struct vckpt_cluster_ctx *ctx, const struct vckpt_store *store,
+			struct vckpt_look *l, struct vckpt_error *err)
+{
+	if (vckpt_past_read(store, ctx->cluster, l->seen.now, &l->past, err) < 0)
+		return -1;
+	l->seen.wanted = l->past.runs && !json_is_true(json_object_get(l->status, "suspended"));
+	return 0;
+}
+
+uint64_t vckpt_look_every(const struct vckpt_look *l, const struct vckpt_supervise_options *opt)
+{
+	const struct vckpt_past *past = &l->past;
+	struct vckpt_interval_facts f = {.restart = past->restart_s};
+	struct vckpt_interval plain, with;
+	struct vckpt_mtbf m;
+	bool in_time;
+
+	if (!past->checkpoints)
+		return 0;
+	f.cost = vckpt_past_cost(past, opt->slowdown);
+	f.latency = fmax(past->total_s, f.cost);
+	f.mtbf = (double)opt->mtbf_ns / (double)VCKPT_S;
+	if (!opt->mtbf_ns && vckpt_mtbf_estimate(past->observed_s, past->failures, &m, NULL) == 0)
+		f.mtbf = m.estimate;
+	if (vckpt_interval(&f, &plain, &with, &in_time, NULL) < 0)
+		return 0;
+	return (uint64_t)(plain.every * (double)VCKPT_S);
+}
+
+int vckpt_look(const struct vckpt_cluster_ctx *ctx, const struct vckpt_supervise_options *opt,
+	       const struct vckpt_store *store, const struct vckpt_supervisor *s,
+	       struct vckpt_look *l, struct vckpt_error *err)
+{
+	if (vckpt_cluster_hosts(ctx, opt->on, opt->n_on, &l->hosts, err) < 0 ||
+	    vckpt_cluster_status(ctx, &l->status, err) < 0 ||
+	    vckpt_spool_definition(store, ctx->cluster, &l->def, err) < 0)
+		return -1;
+	l->seen.now = vckpt_wallclock();
+	l->seen.incarnation =
+		(uint32_t)json_integer_value(json_object_get(l->status, "incarnation"));
+	l->seen.busy = json_is_object(json_object_get(l->status, "busy"));
+	if (look_at_hosts(l, err) < 0 || look_at_guests(l, err) < 0 ||
+	    look_at_epochs(ctx, store, s, l, err) < 0 || look_at_past(ctx, store, l, err) < 0)
+		return -1;
+	vckpt_foresight_init(&l->f, opt->policy);
+	if (vckpt_spool_take(store, ctx->cluster, l->seen.now, &l->f, NULL, err) < 0)
+		return -1;
+	vckpt_foresight_next(&l->f, l->host, l->seen.n_guests, l->seen.now, &l->step);
+	l->seen.step = &l->step;
+	return 0;
+}
