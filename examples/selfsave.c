@@ -123,6 +123,8 @@ static long work(struct job *j, uint64_t *x)
 		if (j->rank == 0 && step % 20 == 0) {
 			printf("step %ld\n", step);
 			fflush(stdout);
+			vckpt_progress(j->v, (unsigned long long)step,
+				       (unsigned long long)j->steps);
 		}
 		if (j->asked)
 			look(j, step);

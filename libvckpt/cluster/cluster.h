@@ -308,6 +308,14 @@ int vckpt_cluster_kill(const struct vckpt_cluster_ctx *ctx, json_t **report,
 int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
 			 struct vckpt_error *err);
 
+/* How far the programs in the guests are that say so (vckpt_progress()).  Takes no lease; beside
+ * vckpt_cluster_watch() the one asks after the other.  A guest that cannot be asked is in the
+ * answer, not a failure: {"cluster", "tellers": how many say so, "done", "total": the sums,
+ * "unheard": guests that did not answer, "guests": [{"guest", "tellers", "done", "total"} |
+ * {"guest", "error"}]} */
+int vckpt_cluster_progress(const struct vckpt_cluster_ctx *ctx, json_t **progress,
+			   struct vckpt_error *err);
+
 /* The hosts of the cluster and `n` more: {"cluster", "hosts": [{"host", "state": "up" | "silent",
  * "error"?, "guests": [names that the definition has there], "detail"? (docs/host-protocol.md,
  * HOST)}], "suspended": as of status}.  Takes no lease; a host that does not answer is in the

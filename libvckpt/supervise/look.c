@@ -6,7 +6,9 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/hooks.h"
 #include "store/catalogue.h"
+#include "supervise/command.h"
 #include "supervise/interval.h"
 #include "supervise/spool.h"
 
@@ -15,6 +17,7 @@ void vckpt_look_clear(struct vckpt_look *l)
 	vckpt_definition_clear(&l->def);
 	json_decref(l->hosts);
 	json_decref(l->status);
+	json_decref(l->progress);
 	free(l->names);
 	free(l->host);
 	free(l->to);
@@ -155,6 +158,70 @@ uint64_t vckpt_look_every(const struct vckpt_look *l, const struct vckpt_supervi
 	return (uint64_t)(plain.every * (double)VCKPT_S);
 }
 
+#define PROGRESS_TIME (10 * VCKPT_S)
+
+static void take_progress(struct vckpt_seen *seen, const json_t *p)
+{
+	json_int_t done = json_integer_value(json_object_get(p, "done"));
+
+	if (json_integer_value(json_object_get(p, "unheard")) > 0)
+		seen->heard = VCKPT_PROGRESS_UNHEARD;
+	else if (json_integer_value(json_object_get(p, "tellers")) == 0 ||
+		 done >= json_integer_value(json_object_get(p, "total")))
+		seen->heard = VCKPT_PROGRESS_NONE;
+	else
+		seen->heard = VCKPT_PROGRESS_SAID;
+	seen->progress = (uint64_t)done;
+}
+
+/* A command that fails, or prints no number, was asked in vain. */
+static void ask_command(const struct vckpt_cluster_ctx *ctx, const char *path,
+			struct vckpt_seen *seen)
+{
+	struct vckpt_command c = {.path = path,
+				  .cluster = ctx->cluster,
+				  .deadline = vckpt_now() + PROGRESS_TIME,
+				  .cancel = ctx->cancel_fd};
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	char said[64] = "", *end = said;
+	int status = -1;
+
+	seen->heard = VCKPT_PROGRESS_UNHEARD;
+	if (vckpt_hook_check(path, &why) < 0 ||
+	    vckpt_command_run(&c, said, sizeof(said), &status, &why) < 0)
+		vckpt_log(ctx->log, VCKPT_WARN, "supervise", "cluster %s: %s", ctx->cluster,
+			  why.text);
+	seen->progress = strtoull(said, &end, 10);
+	if (status == 0 && end > said && *end == '\0')
+		seen->heard = VCKPT_PROGRESS_SAID;
+	else
+		vckpt_log(ctx->log, VCKPT_WARN, "supervise",
+			  "cluster %s: %s printed no whole number but '%s' (status %d)",
+			  ctx->cluster, path, said, status);
+}
+
+/* Whoever does not run, or is at work, makes none. */
+static void look_at_progress(const struct vckpt_cluster_ctx *ctx,
+			     const struct vckpt_supervise_options *opt, struct vckpt_look *l)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+
+	if (!opt->rules.stall_ns || l->seen.busy)
+		return;
+	for (size_t i = 0; i < l->seen.n_guests; i++)
+		if (l->guests[i] != VCKPT_SEEN_RUNS)
+			return;
+	if (opt->progress) {
+		ask_command(ctx, opt->progress, &l->seen);
+	} else if (vckpt_cluster_progress(ctx, &l->progress, &why) < 0) {
+		l->seen.heard = VCKPT_PROGRESS_UNHEARD;
+		vckpt_log(ctx->log, VCKPT_INFO, "supervise", "cluster %s: %s", ctx->cluster,
+			  why.text);
+	} else {
+		take_progress(&l->seen, l->progress);
+	}
+}
+
 int vckpt_look(const struct vckpt_cluster_ctx *ctx, const struct vckpt_supervise_options *opt,
 	       const struct vckpt_store *store, const struct vckpt_supervisor *s,
 	       struct vckpt_look *l, struct vckpt_error *err)
@@ -170,6 +237,7 @@ int vckpt_look(const struct vckpt_cluster_ctx *ctx, const struct vckpt_supervise
 	if (look_at_hosts(l, err) < 0 || look_at_guests(l, err) < 0 ||
 	    look_at_epochs(ctx, store, s, l, err) < 0 || look_at_past(ctx, store, l, err) < 0)
 		return -1;
+	look_at_progress(ctx, opt, l);
 	vckpt_foresight_init(&l->f, opt->policy);
 	if (vckpt_spool_take(store, ctx->cluster, l->seen.now, &l->f, NULL, err) < 0)
 		return -1;

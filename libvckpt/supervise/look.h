@@ -15,7 +15,7 @@
 /* Strings are of def and hosts. */
 struct vckpt_look {
 	struct vckpt_definition def;
-	json_t *hosts, *status;
+	json_t *hosts, *status, *progress;
 	const char **names, **host, **to;
 	bool *up;
 	enum vckpt_seen_guest *guests;

@@ -18,7 +18,10 @@ struct vckpt_supervise_options {
 	struct vckpt_fence fence; /* command NULL: there is nothing to fence with */
 	const char *const *on;    /* hosts that may take guests, beside those of the cluster */
 	size_t n_on;
-	uint64_t look_ns;                           /* from one look to the next */
+	uint64_t look_ns; /* from one look to the next */
+	/* Prints how far the program is, a whole number (base/hooks.h says who may own it); NULL:
+	 * what programs say by vckpt_progress().  Asked for only where rules.stall_ns is set. */
+	const char *progress;
 	uint64_t mtbf_ns;                           /* for the interval; 0: by what was seen */
 	double slowdown;                            /* supervise/past.h */
 	struct vckpt_checkpoint_options checkpoint; /* `why` is set here */

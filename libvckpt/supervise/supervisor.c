@@ -77,7 +77,7 @@ static void enter_incarnation(struct vckpt_supervisor *s, uint32_t incarnation)
 	if (incarnation <= s->incarnation)
 		return;
 	s->incarnation = incarnation;
-	s->stopped = false;
+	s->stopped = s->heard = false;
 	s->gone_since = s->stalled_since = 0;
 	for (size_t i = 0; i < s->n_hosts; i++) {
 		s->hosts[i].off = s->hosts[i].blinked = false;
@@ -194,6 +194,23 @@ static int note_hosts(struct vckpt_supervisor *s, const struct vckpt_seen *seen,
 	return 0;
 }
 
+static void note_progress(struct vckpt_supervisor *s, const struct vckpt_seen *seen, bool all_run)
+{
+	bool said = seen->heard == VCKPT_PROGRESS_SAID;
+	bool on = said && (!s->heard || seen->progress != s->progress);
+
+	if (seen->heard == VCKPT_PROGRESS_NONE)
+		s->heard = false;
+	if (said) {
+		s->heard = true;
+		s->progress = seen->progress;
+	}
+	if (on || !s->heard || !all_run || seen->busy)
+		s->stalled_since = 0;
+	else if (!s->stalled_since)
+		s->stalled_since = seen->now;
+}
+
 static void note_guests(struct vckpt_supervisor *s, const struct vckpt_seen *seen)
 {
 	bool gone = false, all_run = true;
@@ -207,12 +224,7 @@ static void note_guests(struct vckpt_supervisor *s, const struct vckpt_seen *see
 		s->gone_since = 0;
 	else if (!s->gone_since)
 		s->gone_since = seen->now;
-	if (!all_run || !seen->has_progress || seen->busy || seen->progress != s->progress)
-		s->stalled_since = 0;
-	else if (!s->stalled_since)
-		s->stalled_since = seen->now;
-	if (seen->has_progress)
-		s->progress = seen->progress;
+	note_progress(s, seen, all_run);
 }
 
 static bool past(uint64_t since, uint64_t limit, uint64_t now)

@@ -50,6 +50,13 @@ enum vckpt_seen_guest {
 	VCKPT_SEEN_GONE /* its host answers: it is not there, off, or crashed */
 };
 
+/* How far the program says that it is. */
+enum vckpt_seen_progress {
+	VCKPT_PROGRESS_NONE = 0, /* it does not say, or it is done */
+	VCKPT_PROGRESS_SAID,
+	VCKPT_PROGRESS_UNHEARD /* it could not be asked: that is none, if it said so before */
+};
+
 struct vckpt_seen {
 	uint64_t now;
 	const char *const *hosts; /* all that the cluster may use */
@@ -65,8 +72,8 @@ struct vckpt_seen {
 	uint64_t newest_ns; /* when the newest was begun */
 	bool busy;          /* somebody works on the cluster */
 	bool wanted;        /* it is meant to run: neither killed nor suspended */
-	bool has_progress;
-	double progress;
+	enum vckpt_seen_progress heard;
+	uint64_t progress;             /* that it changes is what counts */
 	const struct vckpt_step *step; /* of foresight, may be NULL */
 };
 
@@ -116,7 +123,8 @@ struct vckpt_supervisor {
 	char stop_why[256];
 	/* Since when; 0: not. */
 	uint64_t gone_since, stalled_since;
-	double progress;
+	bool heard; /* it said how far it is, in the incarnation */
+	uint64_t progress;
 	uint64_t checkpoint_failed_at;
 	unsigned checkpoints_failed;
 };

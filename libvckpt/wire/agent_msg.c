@@ -193,6 +193,9 @@ static const struct vckpt_field news_fields[] = {
 	VCKPT_F_UINT(struct vckpt_agent_news, incarnation, 1),
 	VCKPT_F_LIST(struct vckpt_agent_news, wishes, 1, &vckpt_agent_wish_type),
 	VCKPT_F_LIST(struct vckpt_agent_news, reports, 1, &vckpt_agent_report_type),
+	VCKPT_F_UINT(struct vckpt_agent_news, tellers, 3),
+	VCKPT_F_UINT(struct vckpt_agent_news, done, 3),
+	VCKPT_F_UINT(struct vckpt_agent_news, total, 3),
 };
 const struct vckpt_type vckpt_agent_news_type = VCKPT_TYPE(vckpt_agent_news, news_fields);
 

@@ -238,6 +238,9 @@ struct vckpt_agent_news {
 	uint32_t incarnation;
 	struct vckpt_list wishes;  /* struct vckpt_agent_wish, all that wait */
 	struct vckpt_list reports; /* struct vckpt_agent_report, those not heard yet */
+	/* How far the programs are that say so, all together; since 3. */
+	uint32_t tellers;
+	uint64_t done, total;
 };
 
 /*

@@ -68,8 +68,11 @@ static struct heard *new_heard(void)
 static uint16_t say(struct heard *h, unsigned who, uint16_t verb, uint64_t time_ns, uint64_t value,
 		    uint64_t now)
 {
-	struct vckpt_client_say m = {
-		.seq = h->answers + 1, .verb = verb, .time_ns = time_ns, .value = value};
+	struct vckpt_client_say m = {.seq = h->answers + 1,
+				     .verb = verb,
+				     .time_ns = time_ns,
+				     .value = value,
+				     .total = 9};
 	const struct vckpt_who w = {(pid_t)who, who / 10, "prog"};
 	unsigned before = h->answers;
 
@@ -104,6 +107,8 @@ static void test_wishes(void)
 	CU_ASSERT_EQUAL(w[0].age_ns, 5);
 	CU_ASSERT_EQUAL(w[0].done, 7);
 	CU_ASSERT_STRING_EQUAL(w[1].why, "why");
+	CU_ASSERT_EQUAL(news.tellers, 1);
+	CU_ASSERT_EQUAL(news.done, 7);
 	vckpt_message_free(&vckpt_agent_news_type, &news);
 	CU_ASSERT_FALSE(vckpt_programs_news(&h->ps));
 	/* Another host has not heard of them. */

@@ -358,6 +358,80 @@ static void test_not_there(void)
 	end(&s);
 }
 
+static void hangs(struct scene *s, const char *event, const char *action, const json_t *e)
+{
+	if (strcmp(event, "decision") == 0 && strcmp(action, "restart") == 0)
+		CU_ASSERT_PTR_NOT_NULL(strstr(text_of(e, "why"), "no progress"));
+	after_restart(s, event, action);
+}
+
+/* All guests run, and the program says the same again and again: a rank, then the site's command.
+ */
+static void test_hangs(void)
+{
+	const struct vckpt_null_rule rule = {
+		.guest = "g1",
+		.op = VCKPT_OP_LISTEN,
+		.detail = "{\"tellers\": 1, \"done\": 5, \"total\": 10}"};
+	struct vckpt_report *lines;
+	struct scene s;
+	size_t n;
+
+	begin(&s);
+	s.opt.rules.stall_ns = 50 * VCKPT_MS;
+	CU_ASSERT_EQUAL(vckpt_null_world_rule(s.l.w, &rule), 0);
+	s.on_event = hangs;
+	live(&s);
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.log, "restart restart+ "));
+	CU_ASSERT_EQUAL(vckpt_spool_read(s.store, "heat", &lines, &n, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(n, 1);
+	CU_ASSERT_TRUE(lines[0].job);
+	free(lines);
+	end(&s);
+
+	begin(&s);
+	fence_with(&s, "[ \"$VCKPT_CLUSTER\" = heat ] || exit 1\necho 17\n");
+	s.opt.fence.command = NULL;
+	s.opt.progress = s.script;
+	s.opt.rules.stall_ns = 50 * VCKPT_MS;
+	s.on_event = hangs;
+	live(&s);
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.log, "restart restart+ "));
+	end(&s);
+}
+
+static void wakes(struct scene *s, const char *event, const char *action, const json_t *e)
+{
+	(void)e;
+	CU_ASSERT_STRING_NOT_EQUAL(action, "restart");
+	if (strcmp(event, "done") == 0 && strcmp(action, "checkpoint") == 0 && ++s->step == 3)
+		enough(s);
+}
+
+/* One that gets on, or never says how far it is, is left alone for longer than that. */
+static void test_gets_on(void)
+{
+	static const char *const scripts[] = {
+		"echo $(($(cat n 2>/dev/null || echo 0) + 1)) >n.new\nmv n.new n\ncat n\n",
+		"echo nobody knows\n", "exit 1\n"};
+
+	for (size_t i = 0; i < 3; i++) {
+		struct scene s;
+
+		begin(&s);
+		fence_with(&s, scripts[i]);
+		s.opt.fence.command = NULL;
+		s.opt.progress = s.script;
+		/* Far more than a look takes; checkpoints are a quarter of it apart. */
+		s.opt.rules.stall_ns = 400 * VCKPT_MS;
+		s.opt.rules.every_ns = 200 * VCKPT_MS;
+		s.on_event = wakes;
+		live(&s);
+		CU_ASSERT_EQUAL(s.step, 3);
+		end(&s);
+	}
+}
+
 static void checkpoint(struct scene *s)
 {
 	struct vckpt_checkpoint_result r;
@@ -459,6 +533,8 @@ static const struct unit_test tests[] = {
 	{"regular checkpoints", test_regular},
 	{"one restart of one failure", test_only_from},
 	{"not to a host that is to fail", test_not_there},
+	{"a program that hangs", test_hangs},
+	{"programs that do not", test_gets_on},
 	{"a damaged epoch", test_damaged},
 	{"another one looks after it", test_stands_by},
 };

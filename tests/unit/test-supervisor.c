@@ -266,7 +266,7 @@ static void test_stall(void)
 	begin(&x);
 	x.s.rules.every_ns = 0;
 	x.s.rules.stall_ns = 60 * VCKPT_S;
-	x.seen.has_progress = true;
+	x.seen.heard = VCKPT_PROGRESS_SAID;
 	x.seen.progress = 1;
 	SEE(0, "wait");
 	SEE(1, "wait");
@@ -279,9 +279,26 @@ static void test_stall(void)
 	SEE(101, "wait");
 	SEE(160, "wait");
 	SEE(161, "restart 7 job");
-	x.seen.has_progress = false; /* nobody says */
+	x.seen.heard = VCKPT_PROGRESS_NONE; /* nobody says */
 	SEE(200, "wait");
 	SEE(300, "wait");
+	x.seen.heard = VCKPT_PROGRESS_UNHEARD; /* nor ever said */
+	SEE(301, "wait");
+	SEE(400, "wait");
+	x.seen.heard = VCKPT_PROGRESS_SAID;
+	SEE(401, "wait");
+	x.seen.heard = VCKPT_PROGRESS_UNHEARD; /* its guest does not answer any more */
+	SEE(402, "wait");
+	SEE(461, "wait");
+	SEE(462, "restart 7 job");
+	restarted(&x, 462);
+	SEE(463, "wait"); /* it is not heard yet in its new life */
+	SEE(600, "wait");
+	x.seen.heard = VCKPT_PROGRESS_SAID;
+	SEE(601, "wait");
+	SEE(602, "wait");
+	SEE(661, "wait");
+	SEE(662, "restart 7 job");
 	end(&x);
 }
 

@@ -382,6 +382,20 @@ static const struct vckpt_speaker *next_wish(const struct vckpt_programs *ps, ui
 	return best;
 }
 
+/* Sums that a program could make run over go round: what counts is whether they change. */
+static void count_progress(const struct vckpt_programs *ps, struct vckpt_agent_news *out)
+{
+	for (unsigned i = 0; i < VCKPT_SPEAKERS_MAX; i++) {
+		const struct vckpt_speaker *s = &ps->v[i];
+
+		if (!s->owner || !s->total)
+			continue;
+		out->tellers++;
+		out->done += s->done;
+		out->total += s->total;
+	}
+}
+
 void vckpt_programs_report(struct vckpt_programs *ps, uint64_t now, struct vckpt_agent_news *out)
 {
 	struct vckpt_agent_wish *w = calloc(TELL_MAX, sizeof(*w));
@@ -403,6 +417,7 @@ void vckpt_programs_report(struct vckpt_programs *ps, uint64_t now, struct vckpt
 		w++;
 		out->wishes.n++;
 	}
+	count_progress(ps, out);
 	for (unsigned i = 0; r && i < ps->nreports; i++) {
 		r[i] = ps->reports[i];
 		r[i].age_ns = now - r[i].age_ns;

@@ -28,7 +28,9 @@ enum {
 	OPT_BUDGET,
 	OPT_FENCE,
 	OPT_FENCE_OPTIONS,
-	OPT_ON
+	OPT_ON,
+	OPT_STALL,
+	OPT_PROGRESS
 };
 
 static const struct argp_option options[] = {
@@ -36,6 +38,12 @@ static const struct argp_option options[] = {
 	 "a checkpoint this often (default: as `vckpt interval` tells, anew after each)", 0},
 	{"silence", OPT_SILENCE, "TIME", 0,
 	 "a host that does not answer for so long is taken for dead (default 30s)", 0},
+	{"stall", OPT_STALL, "TIME", 0,
+	 "a program that says how far it is, and gets no further for so long, hangs (default: "
+	 "that is not looked at)",
+	 0},
+	{"progress", OPT_PROGRESS, "COMMAND", 0,
+	 "prints how far the program is (default: what it says by vckpt_progress())", 0},
 	{"fence", OPT_FENCE, "COMMAND", 0,
 	 "switches a host off (as fence-agents do) before its guests start elsewhere", 0},
 	{"fence-options", OPT_FENCE_OPTIONS, "FILE", 0, "name=value lines for that command", 0},
@@ -76,6 +84,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_BUDGET:
 		o->opt.rules.budget = (unsigned)tool_positive(arg, "budget", 100000, state);
+		return 0;
+	case OPT_STALL:
+		o->opt.rules.stall_ns = take_time(arg, "--stall", state);
+		return 0;
+	case OPT_PROGRESS:
+		o->opt.progress = arg;
 		return 0;
 	case OPT_FENCE:
 		o->opt.fence.command = arg;
@@ -132,6 +146,19 @@ static void on_event(void *arg, const json_t *event)
 	fflush(stdout);
 }
 
+static int check_progress(const struct supervise *o, struct vckpt_error *err)
+{
+	const char *command = o->opt.progress;
+
+	if (command && !o->opt.rules.stall_ns)
+		return vckpt_fail(err, VCKPT_EUSAGE,
+				  "--progress goes with --stall, which says when a program hangs");
+	if (command && *command != '/')
+		return vckpt_fail(err, VCKPT_EUSAGE, "--progress takes an absolute path, not '%s'",
+				  command);
+	return command ? vckpt_hook_check(command, err) : 0;
+}
+
 /* What would be found wrong in the hour of need is found now. */
 static int check_fence(struct supervise *o, char **text, struct vckpt_error *err)
 {
@@ -177,6 +204,8 @@ static int run(struct tool *t, int argc, char **argv)
 	o.opt.event = on_event;
 	o.opt.event_arg = t;
 	rc = check_fence(&o, &fence_options, &err);
+	if (rc == 0)
+		rc = check_progress(&o, &err);
 	if (rc == 0)
 		rc = tool_pick_cluster(t, o.cluster, name, &err);
 	if (rc == 0)

@@ -36,8 +36,10 @@ static json_t *news_json(const struct vckpt_agent_news *news)
 		json_array_append_new(wishes, wish_json(&w[i]));
 	for (uint32_t i = 0; i < news->reports.n; i++)
 		json_array_append_new(reports, report_json(&r[i]));
-	return json_pack("{si so so}", "incarnation", (int)news->incarnation, "wishes", wishes,
-			 "reports", reports);
+	return json_pack("{si so so si sI sI}", "incarnation", (int)news->incarnation, "wishes",
+			 wishes, "reports", reports, "tellers", (int)news->tellers, "done",
+			 (json_int_t)(news->done & INT64_MAX), "total",
+			 (json_int_t)(news->total & INT64_MAX));
 }
 
 static int listen_until(struct vckpt_guest *g, const struct vckpt_host_request *req, int stop,

@@ -238,8 +238,17 @@ int vckpt_scratch_end(struct vckpt *handle, void *addr);
 int vckpt_report(struct vckpt *handle, const char *what, double chance, double seconds,
 		 const char *text);
 
-/** Says how far the program is, for the record of checkpoints that it asks for.
- * \param total  0: not known any more.  \return 0; VCKPT_GONE, VCKPT_NOBODY. */
+/**
+ * Says how far the program is: for the record of checkpoints that it asks for, and for a supervisor
+ * (`vckpt supervise --stall`), which restarts a job that says the same for too long.  What all
+ * programs of a cluster say counts together.  Some times a second is often enough; more than 200
+ * words in a second are not taken.
+ *
+ * \param done   any number that changes as the program gets on.
+ * \param total  when it is done; not known: a number that `done` never reaches; 0: nothing is said
+ * any more.
+ * \return 0; VCKPT_GONE, VCKPT_NOBODY.
+ */
 int vckpt_progress(struct vckpt *handle, unsigned long long done, unsigned long long total);
 
 #ifdef __cplusplus
