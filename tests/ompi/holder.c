@@ -73,9 +73,17 @@ struct question {
 	uint64_t expiry;
 };
 
+/* Processor time, ns: how long it ran, and how long it wanted to and others did. */
+struct use {
+	uint64_t run, behind;
+};
+
 struct answer {
 	uint32_t attached, gated, inside, waiting, queues, young, sites;
-	uint64_t queued, refused, payload, launcher, frames, cpu, behind, first;
+	uint64_t queued, refused, payload, launcher, frames, first;
+	/* Of all ranks so far; and of those that tried to send since WATCH, since then. */
+	struct use all, tried;
+	uint32_t ntried;
 };
 
 struct guest {
@@ -84,6 +92,8 @@ struct guest {
 	struct {
 		struct vckpt_slot *slot;
 		pid_t pid;
+		struct use was; /* at WATCH */
+		uint64_t refused;
 	} of[SLOTS];
 	unsigned n;
 };
@@ -331,8 +341,7 @@ static void flush_acks(struct guest *g)
 	}
 }
 
-/* How long it ran, and how long it wanted to and others did, in ns. */
-static void cpu_of(pid_t pid, struct answer *a)
+static struct use use_of(pid_t pid)
 {
 	unsigned long long run = 0, behind = 0;
 	char path[64];
@@ -344,14 +353,14 @@ static void cpu_of(pid_t pid, struct answer *a)
 		run = behind = 0;
 	if (f)
 		fclose(f);
-	a->cpu += run;
-	a->behind += behind;
+	return (struct use){run, behind};
 }
 
-static void look(struct guest *g, struct answer *a)
+static void look(struct guest *g, enum order order, struct answer *a)
 {
 	for (unsigned i = 0; i < g->n; i++) {
 		struct vckpt_slot *s = g->of[i].slot;
+		struct use u, *was = &g->of[i].was;
 
 		if (kill(g->of[i].pid, 0) < 0 || s->flags & VCKPT_SLOT_LEAVING)
 			continue;
@@ -361,7 +370,18 @@ static void look(struct guest *g, struct answer *a)
 		a->waiting += s->waiting;
 		a->refused += s->refused;
 		a->sites += s->sites;
-		cpu_of(g->of[i].pid, a);
+		u = use_of(g->of[i].pid);
+		a->all.run += u.run;
+		a->all.behind += u.behind;
+		if (order == COUNT && s->refused > g->of[i].refused) {
+			a->ntried++;
+			a->tried.run += u.run - was->run;
+			a->tried.behind += u.behind - was->behind;
+		}
+		if (order == WATCH) {
+			*was = u;
+			g->of[i].refused = s->refused;
+		}
 	}
 }
 
@@ -456,7 +476,7 @@ static void obey(struct guest *g, const struct question *q, struct answer *a)
 			die("no process to kill");
 		break;
 	}
-	look(g, a);
+	look(g, q->order, a);
 }
 
 static void serve_guest(int number, pid_t pid, int control)
@@ -516,8 +536,11 @@ static struct answer both(enum order order, uint64_t expiry)
 		sum.payload += a.payload;
 		sum.launcher += a.launcher;
 		sum.frames += a.frames;
-		sum.cpu += a.cpu;
-		sum.behind += a.behind;
+		sum.all.run += a.all.run;
+		sum.all.behind += a.all.behind;
+		sum.ntried += a.ntried;
+		sum.tried.run += a.tried.run;
+		sum.tried.behind += a.tried.behind;
 		if (a.first && (!sum.first || a.first < sum.first))
 			sum.first = a.first;
 	}
@@ -529,11 +552,29 @@ static struct {
 	int control, dark;
 } opt = {.watch = 200, .pause = 30, .limit = 3000, .min = 1};
 
+/* What ranks used of the time in which they had a processor to themselves or let it go: what else
+ * runs on this machine does not count. */
+struct share {
+	uint64_t used, of;
+};
+
+static void add_use(struct share *to, const struct use *u, uint64_t wall)
+{
+	to->used += u->run;
+	to->of += u->behind < wall ? wall - u->behind : 0;
+}
+
+static double percent(const struct share *s)
+{
+	return s->of ? 100. * (double)s->used / (double)s->of : 0;
+}
+
 static struct {
 	unsigned n, late, moved, still, greetings;
 	double quiet[HOLDS], first[HOLDS];
 	unsigned nfirst;
-	uint64_t payload, launcher, frames, refused, cpu, cpu_of_ns, waited;
+	uint64_t payload, launcher, frames, refused, waited;
+	struct share all, tried;
 	unsigned processes, ungated, sites;
 } sum;
 
@@ -567,18 +608,17 @@ static void one_hold(void)
 		sum.quiet[sum.n] = (double)(t - start) / 1e6;
 	young = a.young;
 	before = both(WATCH, 0);
+	t = vckpt_now();
 	if (opt.kill && sum.n == opt.kill)
 		both(KILL, 0);
 	nap(opt.watch);
 	a = both(COUNT, 0);
+	t = vckpt_now() - t;
+	add_use(&sum.tried, &a.tried, t * a.ntried);
 	if (a.attached == before.attached) {
-		uint64_t wall = opt.watch * VCKPT_MS * a.attached,
-			 behind = a.behind - before.behind;
+		struct use u = {a.all.run - before.all.run, a.all.behind - before.all.behind};
 
-		sum.cpu += a.cpu - before.cpu;
-		/* Of the time in which it had a processor to itself or let it go: what else runs on
-		 * this machine does not count. */
-		sum.cpu_of_ns += behind < wall ? wall - behind : 0;
+		add_use(&sum.all, &u, t * a.attached);
 	}
 	sum.n++;
 	sum.payload += a.payload;
@@ -625,10 +665,12 @@ static int report(int status)
 	       at(sum.first, sum.nfirst, .5), at(sum.first, sum.nfirst, 1));
 	printf("  while held: %llu bytes moved in %u of %u windows of %u ms (%llu frames, launcher "
 	       "%llu "
-	       "bytes); ranks used %.0f %% of the processor they could have\n",
+	       "bytes); ranks used %.0f %% of the processor they could have, those that tried to "
+	       "send "
+	       "%.0f\n",
 	       (unsigned long long)sum.payload, sum.moved, sum.n, opt.watch,
-	       (unsigned long long)sum.frames, (unsigned long long)sum.launcher,
-	       sum.cpu_of_ns ? 100. * (double)sum.cpu / (double)sum.cpu_of_ns : 0);
+	       (unsigned long long)sum.frames, (unsigned long long)sum.launcher, percent(&sum.all),
+	       percent(&sum.tried));
 	if (sum.greetings)
 		printf("  in %u more windows only the first words of a connection\n",
 		       sum.greetings);
