@@ -173,7 +173,7 @@ int vckpt_coordinator_lease(struct vckpt_coordinator *c, const char *purpose,
 {
 	char host[128] = "?";
 
-	if (vckpt_places_check_lead(c->store, c->cluster, err) < 0)
+	if (vckpt_places_check_lead(c->store, c->cluster, false, err) < 0)
 		return -1;
 	gethostname(host, sizeof(host) - 1);
 	c->renewed = vckpt_now();

@@ -83,7 +83,7 @@ static int change_list(const struct vckpt_store *store, const char *cluster, con
 	struct vckpt_lease *lease;
 	int rc;
 
-	if (vckpt_places_get(store, cluster, p, err) < 0 || begin_list(store, p, err) < 0)
+	if (vckpt_places_own(store, cluster, p, err) < 0 || begin_list(store, p, err) < 0)
 		return -1;
 	rc = change(p, arg, err);
 	if (rc <= 0)
@@ -92,7 +92,7 @@ static int change_list(const struct vckpt_store *store, const char *cluster, con
 	if (!lease)
 		return -1;
 	vckpt_places_clear(p);
-	rc = vckpt_places_get(store, cluster, p, err);
+	rc = vckpt_places_own(store, cluster, p, err);
 	if (rc == 0)
 		rc = begin_list(store, p, err);
 	if (rc == 0)
@@ -136,7 +136,7 @@ int vckpt_cluster_forget(const struct vckpt_store *store, const char *cluster, c
 {
 	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
 
-	if (vckpt_places_check_lead(store, cluster, err) < 0)
+	if (vckpt_places_check_lead(store, cluster, false, err) < 0)
 		return -1;
 	return change_list(store, cluster, who, drop_place, path, &p, err);
 }
@@ -275,7 +275,7 @@ static int name_places(struct flush *f, struct vckpt_error *err)
 	struct vckpt_store *place;
 
 	if (!f->q->to)
-		return vckpt_places_get(f->store, f->cluster, &f->p, err);
+		return vckpt_places_own(f->store, f->cluster, &f->p, err);
 	/* Made first: what is remembered is there. */
 	if (vckpt_store_init_as(f->q->to, f->store, err) < 0)
 		return -1;
@@ -301,7 +301,7 @@ int vckpt_cluster_flush(const struct vckpt_store *store, const char *cluster,
 	size_t wanted;
 
 	*report = NULL;
-	if (vckpt_places_check_lead(store, cluster, err) < 0 || which_epochs(&f, err) < 0 ||
+	if (vckpt_places_check_lead(store, cluster, false, err) < 0 || which_epochs(&f, err) < 0 ||
 	    name_places(&f, err) < 0)
 		return -1;
 	if (f.p.n < 2 && q->enough < 2 && !q->to)
@@ -453,7 +453,7 @@ void vckpt_cluster_tell_places(const struct vckpt_store *store, const char *clus
 {
 	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
 
-	vckpt_places_get(store, cluster, &p, NULL);
+	vckpt_places_own(store, cluster, &p, NULL);
 	for (size_t i = 0; i < p.n; i++) {
 		struct vckpt_error why = VCKPT_ERROR_NONE;
 		struct vckpt_store *place;

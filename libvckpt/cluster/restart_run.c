@@ -24,6 +24,7 @@
 #include "cluster/session.h"
 #include "cluster/suspended.h"
 #include "store/nearest.h"
+#include "store/places.h"
 
 struct restart {
 	struct vckpt_cluster_session s;
@@ -598,7 +599,8 @@ int vckpt_cluster_restart(const struct vckpt_cluster_ctx *ctx, uint64_t epoch,
 	struct vckpt_coordinator *c = &r.s.c;
 
 	memset(result, 0, sizeof(*result));
-	if (begin(&r, ctx, err) < 0)
+	/* A store that was lost and is back does not know who leads. */
+	if (begin(&r, ctx, err) < 0 || vckpt_places_check_lead(c->store, c->cluster, true, err) < 0)
 		return -1;
 	vckpt_session_sweep(c);
 	if (r.opt->resume && (epoch || r.opt->destroy))

@@ -449,7 +449,7 @@ int vckpt_copy_state(const struct vckpt_store *from, const char *cluster,
 	    copy_sealed(from, cluster, to, "incarnation.json", "incarnation", err) < 0 ||
 	    copy_sealed(from, cluster, to, "key.json", "key", err) < 0 ||
 	    copy_sealed(from, cluster, to, "pages.json", "page-secret", err) < 0 ||
-	    vckpt_places_get(from, cluster, &p, err) < 0)
+	    vckpt_places_own(from, cluster, &p, err) < 0)
 		return -1;
 	return p.n ? vckpt_places_put(to, cluster, &p, err) : 0;
 }

@@ -27,7 +27,7 @@ static void make_ring(struct ring *r, const struct vckpt_store *store, const cha
 	size_t own;
 
 	r->store = store;
-	vckpt_places_get(store, cluster, &r->p, NULL);
+	vckpt_places_own(store, cluster, &r->p, NULL);
 	own = vckpt_places_find(&r->p, vckpt_store_path(store));
 	for (size_t i = 0; i < r->p.n; i++)
 		if (i != own && r->p.v[i].near)

@@ -94,9 +94,9 @@ int vckpt_places_decode(const char *text, size_t len, const char *path,
 	return vckpt_fail(err, why.code, "%s is not what vckpt writes: %s", path, why.text);
 }
 
-/* Of this folder alone; no list is an empty one. */
-static int read_own(const struct vckpt_store *store, const char *cluster,
-		    struct vckpt_store_places *p, struct vckpt_error *err)
+/* No list is an empty one. */
+int vckpt_places_own(const struct vckpt_store *store, const char *cluster,
+		     struct vckpt_store_places *p, struct vckpt_error *err)
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 	vckpt_autofree char *text = NULL;
@@ -121,7 +121,8 @@ int vckpt_places_put(const struct vckpt_store *store, const char *cluster,
 	json_auto_t *list = json_array(), *j = NULL;
 	char path[PATH_MAX];
 
-	if (list_path(store, cluster, path, err) < 0 || read_own(store, cluster, &there, err) < 0)
+	if (list_path(store, cluster, path, err) < 0 ||
+	    vckpt_places_own(store, cluster, &there, err) < 0)
 		return -1;
 	if (there.version >= p->version)
 		return 0;
@@ -193,7 +194,8 @@ int vckpt_places_get(const struct vckpt_store *store, const char *cluster,
 {
 	vckpt_auto(vckpt_places_clear) struct vckpt_store_places own = {0};
 
-	if (read_own(store, cluster, &own, err) < 0 || read_own(store, cluster, p, err) < 0)
+	if (vckpt_places_own(store, cluster, &own, err) < 0 ||
+	    vckpt_places_own(store, cluster, p, err) < 0)
 		return -1;
 	for (size_t i = 0; i < own.n; i++) {
 		struct vckpt_store *other = NULL;
@@ -201,7 +203,8 @@ int vckpt_places_get(const struct vckpt_store *store, const char *cluster,
 
 		if (!is_same(own.v[i].path, vckpt_store_path(store)))
 			other = vckpt_place_open(store, own.v[i].path, NULL);
-		if (other && read_own(other, cluster, &is, NULL) == 0 && is.version > p->version) {
+		if (other && vckpt_places_own(other, cluster, &is, NULL) == 0 &&
+		    is.version > p->version) {
 			vckpt_places_clear(p);
 			*p = is;
 		} else {
@@ -212,12 +215,12 @@ int vckpt_places_get(const struct vckpt_store *store, const char *cluster,
 	return 0;
 }
 
-int vckpt_places_check_lead(const struct vckpt_store *store, const char *cluster,
+int vckpt_places_check_lead(const struct vckpt_store *store, const char *cluster, bool ask,
 			    struct vckpt_error *err)
 {
 	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
 
-	if (vckpt_places_get(store, cluster, &p, err) < 0)
+	if ((ask ? vckpt_places_get : vckpt_places_own)(store, cluster, &p, err) < 0)
 		return -1;
 	if (p.n == 0 || is_same(p.v[p.lead].path, vckpt_store_path(store)))
 		return 0;

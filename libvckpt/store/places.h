@@ -39,6 +39,10 @@ void vckpt_places_clear(struct vckpt_store_places *p); /* all zero is the empty 
 int vckpt_places_get(const struct vckpt_store *store, const char *cluster,
 		     struct vckpt_store_places *p, struct vckpt_error *err);
 
+/* The store's own list alone: no other place is looked at, whose server may not answer. */
+int vckpt_places_own(const struct vckpt_store *store, const char *cluster,
+		     struct vckpt_store_places *p, struct vckpt_error *err);
+
 /* Writes the list to `store` alone, if it has none that is newer. */
 int vckpt_places_put(const struct vckpt_store *store, const char *cluster,
 		     const struct vckpt_store_places *p, struct vckpt_error *err);
@@ -54,8 +58,9 @@ int vckpt_places_add(struct vckpt_store_places *p, const char *path, bool near,
 struct vckpt_store *vckpt_place_open(const struct vckpt_store *store, const char *path,
 				     struct vckpt_error *err);
 
-/* VCKPT_EREFUSED, naming the one that does, if the store does not lead. */
-int vckpt_places_check_lead(const struct vckpt_store *store, const char *cluster,
+/* VCKPT_EREFUSED, naming the one that does, if the store does not lead: by its own list, and with
+ * `ask` by the newest at any place that can be reached. */
+int vckpt_places_check_lead(const struct vckpt_store *store, const char *cluster, bool ask,
 			    struct vckpt_error *err);
 
 /* The decoder alone: `text` is a whole file.  *p is to be cleared only on success. */

@@ -3,13 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cluster/flush.h"
 #include "cluster/log.h"
+#include "store/places.h"
 #include "store/store.h"
 #include "tool.h"
 
 struct checkpoint {
 	char *cluster;
 	struct tool_settings *set;
+	size_t copies; /* 0: nobody asked */
 };
 
 enum {
@@ -24,7 +27,8 @@ enum {
 	OPT_HOOKS,
 	OPT_FREEZE,
 	OPT_WARN,
-	OPT_REFUSE
+	OPT_REFUSE,
+	OPT_COPIES
 };
 
 static const struct argp_option options[] = {
@@ -59,6 +63,10 @@ static const struct argp_option options[] = {
 	 "hooks",
 	 0},
 	{"why", OPT_WHY, "TEXT", 0, "kept in the epoch's record", 0},
+	{"copies", OPT_COPIES, "N", 0,
+	 "then copy it, until N places have it, the store included (see vckpt flush); if that "
+	 "fails the checkpoint is there all the same",
+	 0},
 	{0},
 };
 
@@ -86,6 +94,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	};
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct checkpoint *o = state->input;
+	char *end;
 
 	switch (key) {
 	case OPT_ENGINE:
@@ -111,6 +120,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_WARN:
 	case OPT_REFUSE:
 		take_kinds(o->set, arg, key == OPT_WARN ? "warn" : "refuse", state);
+		return 0;
+	case OPT_COPIES:
+		o->copies = strtoul(arg, &end, 10);
+		if (*end || o->copies < 2 || o->copies > VCKPT_PLACES_MAX)
+			argp_error(state, "--copies: a number from 2 to %d", VCKPT_PLACES_MAX);
 		return 0;
 	case OPT_WHY:
 		o->set->checkpoint.why = arg;
@@ -206,6 +220,27 @@ static void print_suspended(const struct vckpt_checkpoint_result *r)
 	print_rest(rec);
 }
 
+/* What is committed stays so, whatever becomes of its copies.  The exit code. */
+static int make_copies(struct tool *t, const char *command, const char *cluster,
+		       const struct vckpt_cluster_ctx *ctx, size_t copies,
+		       struct vckpt_checkpoint_result *result)
+{
+	const struct vckpt_flush_request q = {.epoch = result->epoch, .enough = copies};
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	json_t *report = NULL;
+	int rc = tool_make_copies(t, cluster, ctx, &q, &report, &err);
+
+	if (report)
+		json_object_set(result->record, "copies", report);
+	if (rc < 0)
+		vckpt_error_prefix(&err, "epoch %llu is committed, but not copied",
+				   (unsigned long long)result->epoch);
+	else if (!t->json && !t->quiet)
+		printf("  %.0f places have it\n", tool_number(report, "copies"));
+	json_decref(report);
+	return rc < 0 ? tool_failed_with(t, command, &err, result->record) : 0;
+}
+
 static int run_epoch(struct tool *t, int argc, char **argv, bool suspend)
 {
 	const char *command = suspend ? "suspend" : "checkpoint";
@@ -231,14 +266,17 @@ static int run_epoch(struct tool *t, int argc, char **argv, bool suspend)
 		rc = vckpt_cluster_checkpoint(&ctx, &o.set->checkpoint, &result, &err);
 	tool_progress_free(t->progress);
 	t->progress = NULL;
-	if (rc < 0)
+	if (rc < 0) {
 		rc = tool_failed_with(t, command, &err, result.record);
-	else if (t->json)
+		goto out;
+	}
+	if (!t->json && !t->quiet)
+		(suspend ? print_suspended : print)(&result);
+	if (o.copies)
+		rc = make_copies(t, command, name, &ctx, o.copies, &result);
+	if (rc == 0 && t->json)
 		tool_print_json(result.record);
-	else if (!t->quiet && suspend)
-		print_suspended(&result);
-	else if (!t->quiet)
-		print(&result);
+out:
 	vckpt_checkpoint_result_clear(&result);
 	return rc;
 }

@@ -63,12 +63,28 @@ static const struct argp argp = {
 
 static bool on_tick(void *arg, uint64_t done, uint64_t total)
 {
-	const struct flush *o = arg;
+	const struct vckpt_cluster_ctx *ctx = arg;
 	const struct vckpt_progress p = {"flush", "copy", done, total};
-	struct pollfd cancel = {.fd = o->ctx.cancel_fd, .events = POLLIN};
+	struct pollfd cancel = {.fd = ctx->cancel_fd, .events = POLLIN};
 
-	o->ctx.progress(o->ctx.progress_arg, &p);
+	ctx->progress(ctx->progress_arg, &p);
 	return poll(&cancel, 1, 0) <= 0;
+}
+
+int tool_make_copies(struct tool *t, const char *cluster, const struct vckpt_cluster_ctx *ctx,
+		     const struct vckpt_flush_request *request, json_t **report,
+		     struct vckpt_error *err)
+{
+	struct vckpt_store *store = vckpt_store_open(t->store, err);
+	struct vckpt_flush_request q = *request;
+	int rc;
+
+	q.who = t->who;
+	q.tick = on_tick;
+	q.arg = (void *)ctx;
+	rc = store ? vckpt_cluster_flush(store, cluster, &q, report, err) : -1;
+	vckpt_store_close(store);
+	return rc;
 }
 
 static void print(const json_t *report)
@@ -94,19 +110,11 @@ static void print(const json_t *report)
 				"they are (`vckpt export` copies them)\n");
 }
 
-static int flush(struct flush *o, const char *cluster, json_t **report, struct vckpt_error *err)
+static int forget(struct flush *o, const char *cluster, struct vckpt_error *err)
 {
 	struct vckpt_store *store = vckpt_store_open(o->t->store, err);
-	int rc = store ? 0 : -1;
+	int rc = store ? vckpt_cluster_forget(store, cluster, o->t->who, o->dir, err) : -1;
 
-	o->q.who = o->t->who;
-	o->q.to = o->dir;
-	o->q.tick = on_tick;
-	o->q.arg = o;
-	if (rc == 0 && o->forget)
-		rc = vckpt_cluster_forget(store, cluster, o->t->who, o->dir, err);
-	else if (rc == 0)
-		rc = vckpt_cluster_flush(store, cluster, &o->q, report, err);
 	vckpt_store_close(store);
 	return rc;
 }
@@ -132,8 +140,11 @@ static int run(struct tool *t, int argc, char **argv)
 		rc = tool_pick_cluster(t, o.cluster, name, &err);
 	if (rc == 0)
 		rc = tool_context(t, "flush", name, &o.ctx, &err);
-	if (rc == 0)
-		rc = flush(&o, name, &report, &err);
+	o.q.to = o.dir;
+	if (rc == 0 && o.forget)
+		rc = forget(&o, name, &err);
+	else if (rc == 0)
+		rc = tool_make_copies(t, name, &o.ctx, &o.q, &report, &err);
 	tool_progress_free(t->progress);
 	t->progress = NULL;
 	if (report && t->json && rc == 0)

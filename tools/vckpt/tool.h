@@ -102,6 +102,13 @@ int tool_examine(struct tool *t, const struct vckpt_store *store, const char *cl
 /* Those of its report, as people read them. */
 void tool_print_findings(const json_t *findings);
 
+/* cmd_flush.c: vckpt_cluster_flush() with progress, asked by t->who; `who`, `tick` and `arg` of the
+ * request are set here. */
+struct vckpt_flush_request;
+int tool_make_copies(struct tool *t, const char *cluster, const struct vckpt_cluster_ctx *ctx,
+		     const struct vckpt_flush_request *request, json_t **report,
+		     struct vckpt_error *err);
+
 /* print.c */
 /* What to do after an error whose text names no cure; NULL: nothing is known.  A constant. */
 const char *tool_next_step(const char *command, const struct vckpt_error *err);
