@@ -1,5 +1,6 @@
 /*
- * store [hash | epochs] [MIB]: what it costs to write pages once.
+ * store [hash | epochs] [MIB], store open [EPOCHS]: what it costs to write pages once, and how long
+ * it takes to find one's way in a large store.
  *
  * hash: how fast pages are hashed, in one run, alternately, by what the store takes and by what it
  * could; and how often a page that was forged without the secret, but for a guess of 32 bits, meets
@@ -9,6 +10,11 @@
  * threads; then with 0, 1, 5, 25 and 100 % of them changed, here and there.  What each adds to the
  * store is compared with zstd -1 of just the changed pages.  Pages are made up: it is a first part
  * of what is to be measured with real guests.
+ *
+ * open: a store with so many epochs (default 1000) of 64 guests, written by the store's own writer
+ * (small captures, not synced to the disk, since nobody measures that); then the time to open it
+ * and find the newest epoch, as a checkpoint or restart does, and to read all entries, as `vckpt
+ * ls` does.
  *
  * In the current folder, which should be on the disk that stores are on.  The last lines are
  * "figure NAME VALUE UNIT bound BOUND ok|short"; exit status 1 if one is short.
@@ -21,6 +27,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <zstd.h>
 
 #define XXH_INLINE_ALL
@@ -300,12 +308,134 @@ static bool compare(struct bench *b, unsigned percent, uint64_t round)
 	return figure(name, got.bytes > SPARE ? (got.bytes - SPARE) / least : 0, "of-zstd", BOUND);
 }
 
+/* ---- a large store ---- */
+
+#define GUESTS 64
+
+static bool synced = true;
+
+/* The program's own: what is not measured need not wait for the disk. */
+int fsync(int fd)
+{
+	return synced ? (int)syscall(SYS_fsync, fd) : 0;
+}
+
+static void small_capture(struct bench *b, uint64_t epoch, const char *guest,
+			  struct vckpt_receipt *r)
+{
+	const struct vckpt_store_block ram = {"pc.ram", 4 * VCKPT_PAGE};
+	const struct vckpt_capture_options o = {.codec = VCKPT_CODEC_LZ4};
+	uint64_t room[VCKPT_PAGE / 8];
+	struct vckpt_store_capture *c;
+
+	c = vckpt_capture_begin(b->store, CLUSTER, epoch, guest, &o, &b->err);
+	must(c && vckpt_capture_set_blocks(c, &ram, 1, &b->err) == 0, &b->err);
+	for (uint64_t p = 0; p < 4; p++) {
+		page_of(b, p, room);
+		must(vckpt_capture_page(c, 0, p, room, &b->err) == 0, &b->err);
+	}
+	must(vckpt_capture_finish(c, r, &b->err) == 0, &b->err);
+	vckpt_capture_free(c);
+}
+
+static void large_epoch(struct bench *b)
+{
+	struct vckpt_receipt r[GUESTS];
+	struct vckpt_epoch e = {.cluster = CLUSTER,
+				.time_ns = vckpt_wallclock(),
+				.asked_by = "vckpt checkpoint, pid 4711, user root",
+				.engine = "background",
+				.gate = "nic-plug",
+				.drain = "quiet",
+				.guests = r,
+				.n_guests = GUESTS};
+
+	must(vckpt_store_begin_epoch(b->lease, &e.epoch, &b->err) == 0, &b->err);
+	for (int g = 0; g < GUESTS; g++) {
+		char guest[16];
+
+		snprintf(guest, sizeof(guest), "node%02d", g);
+		small_capture(b, e.epoch, guest, &r[g]);
+	}
+	must(vckpt_catalogue_commit(b->lease, &e, &b->err) == 0, &b->err);
+	for (int g = 0; g < GUESTS; g++)
+		vckpt_receipt_clear(&r[g]);
+}
+
+static double since(uint64_t began)
+{
+	return (double)(vckpt_now() - began) / (double)VCKPT_S;
+}
+
+static bool measure_open(const char *dir)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct vckpt_epoch e = {0};
+	uint64_t began = vckpt_now(), newest, *all;
+	struct vckpt_store *store = vckpt_store_open(dir, &err);
+	double found;
+	size_t n;
+
+	must(store && vckpt_catalogue_newest(store, CLUSTER, &newest, &err) == 0, &err);
+	must(vckpt_catalogue_get(store, CLUSTER, newest, &e, &err) == 0, &err);
+	vckpt_epoch_clear(&e);
+	found = since(began);
+	must(vckpt_catalogue_list(store, CLUSTER, &all, &n, &err) == 0, &err);
+	for (size_t i = 0; i < n; i++) {
+		must(vckpt_catalogue_get(store, CLUSTER, all[i], &e, &err) == 0, &err);
+		vckpt_epoch_clear(&e);
+	}
+	printf("%zu epochs of %d guests: newest found in %.4f s, all read in %.2f s\n", n, GUESTS,
+	       found, since(began));
+	free(all);
+	vckpt_store_close(store);
+	return figure("store_open", found, "s", 1);
+}
+
 static int drop_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
 	(void)st;
 	(void)flag;
 	(void)ftw;
 	return remove(path);
+}
+
+static void begin_store(struct bench *b, char *dir)
+{
+	must(b->seeds && mkdtemp(dir), NULL);
+	must(vckpt_store_init(dir, &b->err) == 0, &b->err);
+	b->store = vckpt_store_open(dir, &b->err);
+	must(b->store, &b->err);
+	must(vckpt_store_write_definition(b->store, CLUSTER, "{}", 2, &b->err) == 0, &b->err);
+	b->lease = vckpt_lease_acquire(b->store, CLUSTER, "store", "here", "measure",
+				       3600 * VCKPT_S, &b->err);
+	must(b->lease, &b->err);
+}
+
+static void end_store(struct bench *b, const char *dir)
+{
+	vckpt_lease_release(b->lease);
+	vckpt_store_close(b->store);
+	nftw(dir, drop_one, 16, FTW_DEPTH | FTW_PHYS);
+	free(b->seeds);
+}
+
+static bool run_open(uint64_t epochs)
+{
+	char dir[] = "store-open.XXXXXX";
+	struct bench b = {.pages = 4, .seeds = calloc(4, sizeof(*b.seeds))};
+	bool ok;
+
+	synced = false;
+	begin_store(&b, dir);
+	for (uint64_t i = 0; i < epochs; i++) {
+		b.seeds[1] = i; /* each epoch has something new */
+		large_epoch(&b);
+	}
+	ok = measure_open(dir);
+	end_store(&b, dir);
+	synced = true;
+	return ok;
 }
 
 static bool run_epochs(uint64_t pages)
@@ -316,23 +446,13 @@ static bool run_epochs(uint64_t pages)
 	struct result first = {0};
 	bool ok = true;
 
-	must(b.seeds && mkdtemp(dir), NULL);
-	must(vckpt_store_init(dir, &b.err) == 0, &b.err);
-	b.store = vckpt_store_open(dir, &b.err);
-	must(b.store, &b.err);
-	must(vckpt_store_write_definition(b.store, CLUSTER, "{}", 2, &b.err) == 0, &b.err);
-	b.lease = vckpt_lease_acquire(b.store, CLUSTER, "store", "here", "measure", 3600 * VCKPT_S,
-				      &b.err);
-	must(b.lease, &b.err);
+	begin_store(&b, dir);
 	capture(&b, &first);
 	printf("%" PRIu64 " MiB of pages: %.1f MiB stored at first, in %.1f s\n", pages >> 8,
 	       first.bytes / (1 << 20), first.seconds);
 	for (size_t i = 0; i < sizeof(percents) / sizeof(percents[0]); i++)
 		ok = compare(&b, percents[i], i + 1) && ok;
-	vckpt_lease_release(b.lease);
-	vckpt_store_close(b.store);
-	nftw(dir, drop_one, 16, FTW_DEPTH | FTW_PHYS);
-	free(b.seeds);
+	end_store(&b, dir);
 	return ok;
 }
 
@@ -347,11 +467,15 @@ int main(int argc, char **argv)
 		return run_hash((mib ? mib : 256) << 8) ? 0 : 1;
 	if (strcmp(what, "epochs") == 0)
 		return run_epochs((mib ? mib : 512) << 8) ? 0 : 1;
+	if (strcmp(what, "open") == 0)
+		return run_open(mib ? mib : 1000) ? 0 : 1;
 	if (!*what) {
 		bool ok = run_hash(256 << 8);
 
-		return run_epochs(512 << 8) && ok ? 0 : 1;
+		ok = run_epochs(512 << 8) && ok;
+		return run_open(1000) && ok ? 0 : 1;
 	}
-	fprintf(stderr, "usage: store [hash | epochs] [MIB], in a folder that can be written\n");
+	fprintf(stderr, "usage: store [hash | epochs] [MIB] or store open [EPOCHS], in a folder "
+			"that can be written\n");
 	return 2;
 }
