@@ -10,7 +10,7 @@ static const struct tool_command *const commands[] = {
 	&tool_import,    &tool_flush,      &tool_lead,        &tool_restart, &tool_migrate,
 	&tool_evacuate,  &tool_make_room,  &tool_consolidate, &tool_suspend, &tool_resume,
 	&tool_kill,      &tool_status,     &tool_hosts,       &tool_doctor,  &tool_watch,
-	&tool_supervise, &tool_report,     &tool_interval,    &tool_key,
+	&tool_supervise, &tool_report,     &tool_interval,    &tool_metrics, &tool_key,
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
 

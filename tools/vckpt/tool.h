@@ -47,7 +47,7 @@ extern const struct tool_command tool_adopt, tool_checkpoint, tool_ls, tool_show
 	tool_timeline, tool_check, tool_prune, tool_repair, tool_flush, tool_lead, tool_export,
 	tool_import, tool_restart, tool_migrate, tool_evacuate, tool_make_room, tool_consolidate,
 	tool_suspend, tool_resume, tool_kill, tool_status, tool_hosts, tool_doctor, tool_watch,
-	tool_supervise, tool_report, tool_interval, tool_key;
+	tool_supervise, tool_report, tool_interval, tool_metrics, tool_key;
 
 /* options.c: the common options, as a child of each command's own parser. */
 extern const struct argp tool_common_argp;
