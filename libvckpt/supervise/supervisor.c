@@ -205,10 +205,13 @@ static void note_progress(struct vckpt_supervisor *s, const struct vckpt_seen *s
 		s->heard = true;
 		s->progress = seen->progress;
 	}
-	if (on || !s->heard || !all_run || seen->busy)
+	if (on || !s->heard || !all_run)
 		s->stalled_since = 0;
 	else if (!s->stalled_since)
 		s->stalled_since = seen->now;
+	else if (seen->busy) /* A checkpoint slows it: that time does not count. */
+		s->stalled_since += seen->now - s->looked;
+	s->looked = seen->now;
 }
 
 static void note_guests(struct vckpt_supervisor *s, const struct vckpt_seen *seen)

@@ -123,6 +123,7 @@ struct vckpt_supervisor {
 	char stop_why[256];
 	/* Since when; 0: not. */
 	uint64_t gone_since, stalled_since;
+	uint64_t looked; /* when it was seen last */
 	bool heard; /* it said how far it is, in the incarnation */
 	uint64_t progress;
 	uint64_t checkpoint_failed_at;

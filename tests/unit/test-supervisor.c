@@ -273,12 +273,14 @@ static void test_stall(void)
 	x.seen.progress = 2;
 	SEE(50, "wait");
 	SEE(51, "wait");
-	x.seen.busy = true; /* a checkpoint holds it */
+	SEE(81, "wait");
+	x.seen.busy = true; /* a checkpoint holds it: of the 60 s 30 are left */
+	SEE(82, "wait");
 	SEE(100, "wait");
 	x.seen.busy = false;
 	SEE(101, "wait");
-	SEE(160, "wait");
-	SEE(161, "restart 7 job");
+	SEE(129, "wait");
+	SEE(130, "restart 7 job");
 	x.seen.heard = VCKPT_PROGRESS_NONE; /* nobody says */
 	SEE(200, "wait");
 	SEE(300, "wait");
