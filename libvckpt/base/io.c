@@ -29,6 +29,25 @@ int vckpt_write_full(int fd, const void *data, size_t len, const char *what,
 	return 0;
 }
 
+int vckpt_pwrite_full(int fd, const void *data, size_t len, uint64_t at, const char *what,
+		      struct vckpt_error *err)
+{
+	const char *p = data;
+
+	while (len > 0) {
+		ssize_t n = pwrite(fd, p, len, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return vckpt_fail_errno(err, "cannot write %s", what);
+		p += n;
+		at += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
 void vckpt_event_set(int efd)
 {
 	const uint64_t one = 1;

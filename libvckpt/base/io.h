@@ -6,6 +6,7 @@
 #define VCKPT_BASE_IO_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -13,6 +14,9 @@
 /* Writes all `len` bytes to a blocking descriptor.  `what` names the target in the error. */
 int vckpt_write_full(int fd, const void *data, size_t len, const char *what,
 		     struct vckpt_error *err);
+/* The same at a place of a file. */
+int vckpt_pwrite_full(int fd, const void *data, size_t len, uint64_t at, const char *what,
+		      struct vckpt_error *err);
 
 /* Reads up to `len` bytes, fewer only at end of file.  Returns the count or -1. */
 ssize_t vckpt_read_full(int fd, void *data, size_t len, const char *what, struct vckpt_error *err);

@@ -178,22 +178,9 @@ int vckpt_pack_copied(const struct vckpt_pack_copy *c, bool *there, struct vckpt
 static int put(const struct job *j, const void *data, size_t len, uint64_t at,
 	       struct vckpt_error *err)
 {
-	const char *p = data;
-
 	if (vckpt_fault_point("store.copy.write", NULL, err) < 0)
 		return -1;
-	while (len > 0) {
-		ssize_t n = pwrite(j->to, p, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return vckpt_fail_errno(err, "cannot write %s", j->aside);
-		p += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return vckpt_pwrite_full(j->to, data, len, at, j->aside, err);
 }
 
 /* The block of this header in `p`, whole, into the room.  NULL or what is wrong with it. */

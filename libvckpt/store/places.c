@@ -77,17 +77,11 @@ int vckpt_places_decode(const char *text, size_t len, const char *path,
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 	json_auto_t *j = NULL;
-	json_error_t bad;
-	const char *body;
-	size_t n;
 
 	memset(p, 0, sizeof(*p));
-	if (vckpt_unseal(KIND, text, len, &body, &n, path, err) < 0)
-		return -1;
-	j = json_loadb(body, n, JSON_REJECT_DUPLICATES, &bad);
+	j = vckpt_unseal_json(KIND, text, len, path, err);
 	if (!j)
-		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is not what vckpt writes: %s", path,
-				  bad.text);
+		return -1;
 	if (fill(j, p, &why) == 0)
 		return 0;
 	vckpt_places_clear(p);

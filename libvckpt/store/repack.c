@@ -120,25 +120,6 @@ static int survey(const struct job *j, struct vckpt_repacked *out, struct vckpt_
 
 /* ---- writing ---- */
 
-static int put(const struct job *j, const void *data, size_t len, uint64_t at,
-	       struct vckpt_error *err)
-{
-	const char *p = data;
-
-	while (len > 0) {
-		ssize_t n = pwrite(j->to, p, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return vckpt_fail_errno(err, "cannot write %s", j->aside);
-		p += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* What is needed is compared with its checksum on the way; of the rest the header stays. */
 static int copy_block(const struct job *j, uint64_t at, uint32_t len, struct vckpt_error *err)
 {
@@ -159,7 +140,8 @@ static int copy_block(const struct job *j, uint64_t at, uint32_t len, struct vck
 	if (j->how->step &&
 	    j->how->step(j->how->arg, VCKPT_BLOCK_HEADER + (used ? (uint64_t)len : 0), err) < 0)
 		return -1;
-	return put(j, j->room, VCKPT_BLOCK_HEADER + (used ? (size_t)len : 0), at, err);
+	return vckpt_pwrite_full(j->to, j->room, VCKPT_BLOCK_HEADER + (used ? (size_t)len : 0), at,
+				 j->aside, err);
 }
 
 static int write_aside(struct job *j, struct vckpt_error *err)
@@ -168,7 +150,7 @@ static int write_aside(struct job *j, struct vckpt_error *err)
 	uint32_t len;
 
 	if (vckpt_pread_full(j->fd, j->room, VCKPT_PACK_HEADER, 0, j->path, err) < 0 ||
-	    put(j, j->room, VCKPT_PACK_HEADER, 0, err) < 0)
+	    vckpt_pwrite_full(j->to, j->room, VCKPT_PACK_HEADER, 0, j->aside, err) < 0)
 		return -1;
 	for (at = VCKPT_PACK_HEADER; at < size; at += VCKPT_BLOCK_HEADER + (uint64_t)len)
 		if (read_header(j, at, &len, err) < 0 || copy_block(j, at, len, err) < 0)

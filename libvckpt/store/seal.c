@@ -189,6 +189,27 @@ int vckpt_seal_fill(const char *path, const char *kind, unsigned format, json_t 
 	return fill(path, text, len, err);
 }
 
+static json_t *parse(const char *body, size_t n, const char *path, struct vckpt_error *err)
+{
+	json_error_t why;
+	json_t *j = json_loadb(body, n, JSON_REJECT_DUPLICATES, &why);
+
+	if (!j)
+		vckpt_fail(err, VCKPT_EDAMAGED, "%s is not what vckpt writes: %s (line %d)", path,
+			   why.text, why.line);
+	return j;
+}
+
+json_t *vckpt_unseal_json(const char *kind, const char *text, size_t len, const char *path,
+			  struct vckpt_error *err)
+{
+	const char *body;
+	size_t n;
+
+	return vckpt_unseal(kind, text, len, &body, &n, path, err) < 0 ? NULL
+								       : parse(body, n, path, err);
+}
+
 int vckpt_seal_read(const char *path, const char *kind, char **body, size_t *body_len,
 		    struct vckpt_error *err)
 {
@@ -211,15 +232,7 @@ int vckpt_seal_read(const char *path, const char *kind, char **body, size_t *bod
 json_t *vckpt_seal_read_json(const char *path, const char *kind, struct vckpt_error *err)
 {
 	vckpt_autofree char *body = NULL;
-	json_error_t why;
-	json_t *j;
 	size_t n;
 
-	if (vckpt_seal_read(path, kind, &body, &n, err) < 0)
-		return NULL;
-	j = json_loadb(body, n, JSON_REJECT_DUPLICATES, &why);
-	if (!j)
-		vckpt_fail(err, VCKPT_EDAMAGED, "%s is not what vckpt writes: %s (line %d)", path,
-			   why.text, why.line);
-	return j;
+	return vckpt_seal_read(path, kind, &body, &n, err) < 0 ? NULL : parse(body, n, path, err);
 }

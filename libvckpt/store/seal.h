@@ -27,6 +27,10 @@ char *vckpt_seal(const char *kind, const char *body, size_t body_len, size_t *le
 int vckpt_unseal(const char *kind, const char *text, size_t len, const char **body,
 		 size_t *body_len, const char *path, struct vckpt_error *err);
 
+/* The same, parsed; the caller owns the reference.  NULL on failure. */
+json_t *vckpt_unseal_json(const char *kind, const char *text, size_t len, const char *path,
+			  struct vckpt_error *err);
+
 /* Seals `body` into `path`, mode 0600, whole or not at all, on stable storage when it returns. */
 int vckpt_seal_write(const char *path, const char *kind, const char *body, size_t body_len,
 		     struct vckpt_error *err);
