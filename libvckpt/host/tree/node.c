@@ -179,7 +179,8 @@ static void settle(struct vckpt_tree *t)
 		if (!group || (!n_rest && !t->config.together))
 			continue;
 		group[0] = roots[k];
-		memcpy(&group[1], &rest[from], many * sizeof(struct node *));
+		for (uint32_t i = 0; i < many; i++)
+			group[1 + i] = rest[from + i];
 		vckpt_branch_begin(t, group, many + 1);
 	}
 	free(group);
