@@ -599,7 +599,8 @@ static bool somebody_stands(struct world *w)
 static void test_worlds(void)
 {
 	struct world *w = malloc(sizeof(*w));
-	unsigned done = 0, stopped = 0, refused = 0, restarts = 0, fenced = 0, seeds = 2000;
+	unsigned done = 0, stopped = 0, refused = 0, restarts = 0, fenced = 0,
+		 seeds = unit_seeds(2000);
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(w);
 	for (unsigned seed = 0; seed < seeds; seed++) {

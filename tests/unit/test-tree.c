@@ -507,11 +507,9 @@ static struct sim_net net_of(struct harm *h)
 	return (struct sim_net){net_open, net_connected, net_step, net_due, net_closed, h};
 }
 
-/* VCKPT_SEEDS=N for longer runs. */
 static void test_small_trees(void)
 {
-	const char *wanted = getenv("VCKPT_SEEDS");
-	unsigned done[3] = {0}, seeds = wanted ? (unsigned)atoi(wanted) : 60;
+	unsigned done[3] = {0}, seeds = unit_seeds(60);
 
 	for (unsigned seed = 1; seed <= seeds; seed++) {
 		struct harm h = {.width = 1 + seed % 3, .many = seed % 4 == 3 ? seed % 5 : 0};

@@ -12,11 +12,24 @@
 #include <CUnit/Basic.h>
 #include <CUnit/CUnit.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 struct unit_test {
 	const char *name;
 	void (*run)(void);
 };
+
+/* How many random runs a test makes that wants `n`: a tenth with sanitizers, which make each slow,
+ * since the plain build makes them all; VCKPT_SEEDS=N says otherwise. */
+static inline unsigned unit_seeds(unsigned n)
+{
+	const char *wanted = getenv("VCKPT_SEEDS");
+
+#ifdef __SANITIZE_ADDRESS__
+	n = (n + 9) / 10;
+#endif
+	return wanted ? (unsigned)strtoul(wanted, NULL, 10) : n;
+}
 
 static inline int unit_run(const char *suite, const struct unit_test *tests, size_t n)
 {
