@@ -2,14 +2,7 @@
 # vckpt flush, lead and show --frees without guests, with a store that was recorded.
 # shellcheck source=tests/tools/lib.sh
 . "$(dirname "$0")/lib.sh"
-top=$(cd "$tools_dir/../.." && pwd)
 place=$TEST_DIR/place
-
-# is NAME GOT WANTED
-is()
-{
-	if [ "$2" = "$3" ]; then pass "$1"; else fail "$1" "got '$2', expected '$3'"; fi
-}
 
 cp -r "$top/tests/data/pages/store" "$VCKPT_STORE"
 mkdir -p "$VCKPT_STORE/clusters/heat run/lease"

@@ -3,20 +3,11 @@
 # store that was recorded, come out as an export, and that goes into other clusters and stores.
 # shellcheck source=tests/tools/lib.sh
 . "$(dirname "$0")/lib.sh"
-top=$(cd "$tools_dir/../.." && pwd)
 heat=$VCKPT_STORE/clusters/heat
 plain=$TEST_DIR/plain out=$TEST_DIR/out
 
-# is NAME GOT WANTED
-is()
-{
-	if [ "$2" = "$3" ]; then pass "$1"; else fail "$1" "got '$2', expected '$3'"; fi
-}
-
-# git keeps no empty folders and no modes.
-cp -r "$top/tests/data/store" "$VCKPT_STORE"
-mkdir "$heat/data" "$heat/lease" "$plain"
-chmod -R go= "$VCKPT_STORE"
+recorded_store
+mkdir "$plain"
 
 # image DOMAIN [XML]: as `virsh save` writes it.
 image()

@@ -3,16 +3,7 @@
 # failed, a kill.
 # shellcheck source=tests/tools/lib.sh
 . "$(dirname "$0")/lib.sh"
-top=$(cd "$tools_dir/../.." && pwd)
-cp -r "$top/tests/data/store" "$VCKPT_STORE"
-mkdir "$VCKPT_STORE/clusters/heat/data" "$VCKPT_STORE/clusters/heat/lease"
-chmod -R go= "$VCKPT_STORE"
-
-# is NAME GOT WANTED
-is()
-{
-	if [ "$2" = "$3" ]; then pass "$1"; else fail "$1" "got '$2', expected '$3'"; fi
-}
+recorded_store
 
 json=$(vckpt interval --json)
 is "the cost is that of the checkpoints there are" "$(jq -c '.cost | [.from, .checkpoints]' <<<"$json")" '["seen",2]'

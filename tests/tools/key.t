@@ -3,19 +3,12 @@
 # encrypted one (tests/data/sealed).
 # shellcheck source=tests/tools/lib.sh
 . "$(dirname "$0")/lib.sh"
-top=$(cd "$tools_dir/../.." && pwd)
 unset CREDENTIALS_DIRECTORY
 cp -r "$top/tests/data/sealed/store" "$VCKPT_STORE"
 cp -r "$top/tests/data/sealed/keys" "$TEST_DIR/keys"
 heat=$VCKPT_STORE/clusters/'heat run'
 mkdir "$heat/lease"
 chmod -R go= "$VCKPT_STORE" "$TEST_DIR/keys"
-
-# is NAME GOT WANTED
-is()
-{
-	if [ "$2" = "$3" ]; then pass "$1"; else fail "$1" "got '$2', expected '$3'"; fi
-}
 
 old=$(vckpt key id "$TEST_DIR/keys/heat.key")
 is "a cluster says what it is encrypted with" "$(vckpt key show --json | jq -r '"\(.key) \(.here) \(.plain_disks)"')" \

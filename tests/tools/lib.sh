@@ -3,7 +3,8 @@
 set -u
 export LC_ALL=C.UTF-8
 tools_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-: "${VCKPT_BUILD:=$(cd "$tools_dir/../.." && pwd)/build}"
+top=$(cd "$tools_dir/../.." && pwd)
+: "${VCKPT_BUILD:=$top/build}"
 TEST_DIR=$(mktemp -d "${TMPDIR:-/tmp}/vckpt-tools.XXXXXX") || exit 1
 trap 'rm -rf "$TEST_DIR"' EXIT
 trap 'exit 130' INT TERM HUP
@@ -31,6 +32,20 @@ fail()
 	echo "not ok $1"
 	[ $# -lt 2 ] || printf '%s\n' "$2" | sed 's/^/# /'
 	failed=$((failed + 1))
+}
+
+# is NAME GOT WANTED
+is()
+{
+	if [ "$2" = "$3" ]; then pass "$1"; else fail "$1" "got '$2', expected '$3'"; fi
+}
+
+# The store of tests/data becomes that of the test.  git keeps no empty folders and no modes.
+recorded_store()
+{
+	cp -r "$top/tests/data/store" "$VCKPT_STORE"
+	mkdir "$VCKPT_STORE/clusters/heat/data" "$VCKPT_STORE/clusters/heat/lease"
+	chmod -R go= "$VCKPT_STORE"
 }
 
 # says NAME PATTERN COMMAND...: it succeeds, and its output matches.

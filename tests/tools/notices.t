@@ -2,10 +2,7 @@
 # examples/notices: what a cloud says of a machine becomes a report, once, and is taken back.
 # shellcheck source=tests/tools/lib.sh
 . "$(dirname "$0")/lib.sh"
-top=$(cd "$tools_dir/../.." && pwd)
-cp -r "$top/tests/data/store" "$VCKPT_STORE"
-mkdir "$VCKPT_STORE/clusters/heat/data" "$VCKPT_STORE/clusters/heat/lease"
-chmod -R go= "$VCKPT_STORE"
+recorded_store
 reports=$VCKPT_STORE/clusters/heat/reports
 asked=$TEST_DIR/asked
 touch "$asked"

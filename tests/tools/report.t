@@ -2,17 +2,8 @@
 # vckpt report, with the recorded store (tests/data/store; its guests are on this machine): words, alerts, what they come to.
 # shellcheck source=tests/tools/lib.sh
 . "$(dirname "$0")/lib.sh"
-top=$(cd "$tools_dir/../.." && pwd)
 heat=$VCKPT_STORE/clusters/heat
-cp -r "$top/tests/data/store" "$VCKPT_STORE"
-mkdir "$heat/data" "$heat/lease"
-chmod -R go= "$VCKPT_STORE"
-
-# is NAME GOT WANTED
-is()
-{
-	if [ "$2" = "$3" ]; then pass "$1"; else fail "$1" "got '$2', expected '$3'"; fi
-}
+recorded_store
 
 listed()
 {

@@ -3,22 +3,12 @@
 # epochs, deeds, a timeline; and stores that are missing, read-only, damaged or of a newer vckpt.
 # shellcheck source=tests/tools/lib.sh
 . "$(dirname "$0")/lib.sh"
-top=$(cd "$tools_dir/../.." && pwd)
 heat=$VCKPT_STORE/clusters/heat
 
-# git keeps no empty folders and no modes.
 fresh()
 {
 	rm -rf "$VCKPT_STORE"
-	cp -r "$top/tests/data/store" "$VCKPT_STORE"
-	mkdir "$heat/data" "$heat/lease"
-	chmod -R go= "$VCKPT_STORE"
-}
-
-# is NAME GOT WANTED
-is()
-{
-	if [ "$2" = "$3" ]; then pass "$1"; else fail "$1" "got '$2', expected '$3'"; fi
+	recorded_store
 }
 
 fresh

@@ -2,16 +2,7 @@
 # vckpt supervise: what is wrong is told before the hour of need.  What it does: tests/unit/test-supervise.c.
 # shellcheck source=tests/tools/lib.sh
 . "$(dirname "$0")/lib.sh"
-top=$(cd "$tools_dir/../.." && pwd)
-cp -r "$top/tests/data/store" "$VCKPT_STORE"
-mkdir "$VCKPT_STORE/clusters/heat/data" "$VCKPT_STORE/clusters/heat/lease"
-chmod -R go= "$VCKPT_STORE"
-
-# is NAME GOT WANTED
-is()
-{
-	if [ "$2" = "$3" ]; then pass "$1"; else fail "$1" "got '$2', expected '$3'"; fi
-}
+recorded_store
 
 refused "a cluster that is not there" 3 nosuch supervise nosuch
 refused "a fence command without a whole path" 2 'absolute path' supervise heat --fence fence_x
