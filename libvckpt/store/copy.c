@@ -196,7 +196,7 @@ static int look_at_packs(struct copy *c, struct vckpt_error *err)
 
 /* ---- files ---- */
 
-/* NULL: there is nothing at that path. */
+/* *same: at `to` are the same bytes. */
 static int read_both(const char *from, const char *to, char **data, size_t *len, bool *same,
 		     struct vckpt_error *err)
 {

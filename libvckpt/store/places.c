@@ -188,8 +188,8 @@ int vckpt_places_get(const struct vckpt_store *store, const char *cluster,
 {
 	vckpt_auto(vckpt_places_clear) struct vckpt_store_places own = {0};
 
-	if (vckpt_places_own(store, cluster, &own, err) < 0 ||
-	    vckpt_places_own(store, cluster, p, err) < 0)
+	memset(p, 0, sizeof(*p));
+	if (vckpt_places_own(store, cluster, &own, err) < 0)
 		return -1;
 	for (size_t i = 0; i < own.n; i++) {
 		struct vckpt_store *other = NULL;
@@ -198,13 +198,17 @@ int vckpt_places_get(const struct vckpt_store *store, const char *cluster,
 		if (!is_same(own.v[i].path, vckpt_store_path(store)))
 			other = vckpt_place_open(store, own.v[i].path, NULL);
 		if (other && vckpt_places_own(other, cluster, &is, NULL) == 0 &&
-		    is.version > p->version) {
+		    is.version > own.version && is.version > p->version) {
 			vckpt_places_clear(p);
 			*p = is;
 		} else {
 			vckpt_places_clear(&is);
 		}
 		vckpt_store_close(other);
+	}
+	if (!p->version) {
+		*p = own;
+		memset(&own, 0, sizeof(own));
 	}
 	return 0;
 }
