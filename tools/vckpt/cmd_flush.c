@@ -1,5 +1,4 @@
 /* vckpt flush: copies of checkpoints at other places.  vckpt lead: a place becomes the store. */
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,12 +62,7 @@ static const struct argp argp = {
 
 static bool on_tick(void *arg, uint64_t done, uint64_t total)
 {
-	const struct vckpt_cluster_ctx *ctx = arg;
-	const struct vckpt_progress p = {"flush", "copy", done, total};
-	struct pollfd cancel = {.fd = ctx->cancel_fd, .events = POLLIN};
-
-	ctx->progress(ctx->progress_arg, &p);
-	return poll(&cancel, 1, 0) <= 0;
+	return tool_progress_tick(arg, "flush", "copy", done, total, NULL) == 0;
 }
 
 int tool_make_copies(struct tool *t, const char *cluster, const struct vckpt_cluster_ctx *ctx,
