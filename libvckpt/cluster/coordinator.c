@@ -171,14 +171,11 @@ int vckpt_coordinator_define(struct vckpt_coordinator *c, const struct vckpt_def
 int vckpt_coordinator_lease(struct vckpt_coordinator *c, const char *purpose,
 			    struct vckpt_error *err)
 {
-	char host[128] = "?";
-
 	if (vckpt_places_check_lead(c->store, c->cluster, false, err) < 0)
 		return -1;
-	gethostname(host, sizeof(host) - 1);
 	c->renewed = vckpt_now();
 	c->lease = vckpt_lease_acquire(c->store, c->cluster, c->ctx->who ? c->ctx->who : "vckpt",
-				       host, purpose, LEASE_TTL, err);
+				       NULL, purpose, LEASE_TTL, err);
 	return c->lease ? 0 : -1;
 }
 

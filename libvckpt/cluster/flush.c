@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -41,10 +40,7 @@ static void end_flush(struct flush *f)
 static struct vckpt_lease *take_lease(const struct vckpt_store *store, const char *cluster,
 				      const char *who, const char *purpose, struct vckpt_error *err)
 {
-	char host[128] = "";
-
-	gethostname(host, sizeof(host) - 1);
-	return vckpt_lease_acquire(store, cluster, who, host, purpose, LEASE, err);
+	return vckpt_lease_acquire(store, cluster, who, NULL, purpose, LEASE, err);
 }
 
 /* ---- the list ---- */

@@ -155,15 +155,13 @@ int vckpt_cluster_prune(const struct vckpt_store *store, const char *cluster,
 	struct vckpt_lease *lease = NULL;
 	uint64_t began = vckpt_wallclock();
 	struct vckpt_error own;
-	char host[128] = "";
 	int rc;
 
 	*report = NULL;
 	if (!err)
 		err = &own;
-	gethostname(host, sizeof(host) - 1);
 	if (!q->dry_run) {
-		lease = vckpt_lease_acquire(store, cluster, q->who, host, "prune", LEASE, err);
+		lease = vckpt_lease_acquire(store, cluster, q->who, NULL, "prune", LEASE, err);
 		if (!lease)
 			return -1;
 	}

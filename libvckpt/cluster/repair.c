@@ -1,7 +1,5 @@
 #include "cluster/repair.h"
 
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "cluster/record.h"
 #include "store/history.h"
@@ -74,15 +72,13 @@ int vckpt_cluster_repair(const struct vckpt_store *store, const char *cluster,
 	uint64_t began = vckpt_wallclock();
 	struct vckpt_lease *lease = NULL;
 	struct vckpt_error own;
-	char host[128] = "";
 	int rc;
 
 	*report = NULL;
 	if (!err)
 		err = &own;
-	gethostname(host, sizeof(host) - 1);
 	if (q->apply) {
-		lease = vckpt_lease_acquire(store, cluster, q->who, host, "repair", LEASE, err);
+		lease = vckpt_lease_acquire(store, cluster, q->who, NULL, "repair", LEASE, err);
 		if (!lease)
 			return -1;
 	}

@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -329,7 +330,10 @@ struct vckpt_lease *vckpt_lease_acquire_as(enum vckpt_lease_role role,
 	l->ttl_ns = ttl_ns;
 	copy_text(l->cluster, sizeof(l->cluster), cluster);
 	copy_text(l->mine.info.owner, sizeof(l->mine.info.owner), owner);
-	copy_text(l->mine.info.host, sizeof(l->mine.info.host), host);
+	if (host)
+		copy_text(l->mine.info.host, sizeof(l->mine.info.host), host);
+	else if (gethostname(l->mine.info.host, sizeof(l->mine.info.host) - 1) < 0)
+		strcpy(l->mine.info.host, "?");
 	copy_text(l->mine.info.purpose, sizeof(l->mine.info.purpose), purpose);
 	l->mine.info.pid = getpid();
 	l->mine.info.since_ns = vckpt_wallclock();

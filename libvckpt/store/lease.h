@@ -36,7 +36,7 @@ struct vckpt_lease;
 enum vckpt_lease_role { VCKPT_LEASE_WORK = 0, VCKPT_LEASE_SUPERVISE };
 
 /* Takes the lease of `cluster` for `ttl_ns` or fails at once: VCKPT_EBUSY says who has it, since
- * when and for what.  The process that calls is the one whose life counts.  The caller owns the
+ * when and for what.  `host` NULL: this one.  The process that calls is the one whose life counts.  The caller owns the
  * result; `store` must outlive it.  A lease is used by one thread at a time. */
 struct vckpt_lease *vckpt_lease_acquire(const struct vckpt_store *store, const char *cluster,
 					const char *owner, const char *host, const char *purpose,

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -368,7 +367,6 @@ static int take_charge(struct loop *o, bool *mine, struct vckpt_error *err)
 {
 	struct vckpt_decision d = {.kind = VCKPT_DECIDE_WAIT};
 	struct vckpt_error why = VCKPT_ERROR_NONE;
-	char host[128] = "?";
 
 	*mine = o->lease && vckpt_lease_renew(o->lease, &why) == 0;
 	if (*mine)
@@ -380,10 +378,9 @@ static int take_charge(struct loop *o, bool *mine, struct vckpt_error *err)
 	}
 	/* Somebody has taken over. */
 	vckpt_lease_forget(o->lease);
-	gethostname(host, sizeof(host) - 1);
 	why = (struct vckpt_error)VCKPT_ERROR_NONE;
 	o->lease = vckpt_lease_acquire_as(VCKPT_LEASE_SUPERVISE, o->store, o->ctx->cluster,
-					  o->ctx->who, host, "supervise",
+					  o->ctx->who, NULL, "supervise",
 					  SUPERVISED + 2 * o->opt->look_ns, &why);
 	*mine = o->lease;
 	if (*mine) {

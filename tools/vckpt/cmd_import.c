@@ -327,11 +327,9 @@ static int into_store(struct import *o, uint64_t *epoch, struct vckpt_error *err
 					     .arg = o};
 	uint64_t began = vckpt_wallclock();
 	struct vckpt_lease *lease;
-	char host[128] = "";
 	int rc;
 
-	gethostname(host, sizeof(host) - 1);
-	lease = vckpt_lease_acquire(o->store, o->name, o->t->who, host, "import", TTL, err);
+	lease = vckpt_lease_acquire(o->store, o->name, o->t->who, NULL, "import", TTL, err);
 	if (!lease)
 		return -1;
 	rc = vckpt_import(lease, o->manifest, &how, epoch, err);

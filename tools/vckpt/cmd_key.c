@@ -128,17 +128,16 @@ int tool_use_key(struct tool *t, const char *cluster, const char *file, bool pla
 	struct vckpt_store *store = vckpt_store_open(t->store, err);
 	struct vckpt_lease *lease = NULL;
 	uint64_t began = vckpt_wallclock();
-	char path[PATH_MAX], host[128] = "";
+	char path[PATH_MAX];
 	int rc = store ? 0 : -1;
 
 	*changed = 0;
 	if (!t->who[0])
 		tool_set_who(t, "key");
-	gethostname(host, sizeof(host) - 1);
 	if (rc == 0 && !realpath(file, path))
 		rc = vckpt_fail_errno(err, "cannot open %s", file);
 	if (rc == 0) {
-		lease = vckpt_lease_acquire(store, cluster, t->who, host, "key", PATIENCE, err);
+		lease = vckpt_lease_acquire(store, cluster, t->who, NULL, "key", PATIENCE, err);
 		rc = lease ? vckpt_cluster_key_use(lease, path, plain_disks, changed, err) : -1;
 	}
 	if (lease)
