@@ -45,6 +45,7 @@ enum vckpt_slot_flags {
 	VCKPT_SLOT_GATED = 1,       /* the socket gate is installed: see sites */
 	VCKPT_SLOT_LEAVING = 2,     /* finalize has begun; the gate is taken out */
 	VCKPT_SLOT_UCX_THREADS = 4, /* MPI_THREAD_MULTIPLE over Open MPI's pml/ucx, for doctor */
+	VCKPT_SLOT_OSC_PT2PT = 8,   /* gated, and windows may be Open MPI's osc/pt2pt, for doctor */
 };
 
 struct vckpt_slot {

@@ -134,6 +134,11 @@ bool vckpt_client_ucx_threads(const struct vckpt_client *c)
 	return atomic_load(&c->slot->flags) & VCKPT_SLOT_UCX_THREADS;
 }
 
+bool vckpt_client_osc_pt2pt(const struct vckpt_client *c)
+{
+	return atomic_load(&c->slot->flags) & VCKPT_SLOT_OSC_PT2PT;
+}
+
 uint32_t vckpt_client_depth(const struct vckpt_client *c)
 {
 	return atomic_load(&c->slot->depth);

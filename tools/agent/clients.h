@@ -68,6 +68,7 @@ void vckpt_connection_send(void *connection, uint16_t type, const struct vckpt_t
 struct vckpt_client *vckpt_clients_find(const struct vckpt_clients *cs, pid_t pid);
 bool vckpt_client_gated(const struct vckpt_client *c);
 bool vckpt_client_ucx_threads(const struct vckpt_client *c);
+bool vckpt_client_osc_pt2pt(const struct vckpt_client *c);
 uint32_t vckpt_client_depth(const struct vckpt_client *c);
 /* False when the process no longer has its slot: it called exec. */
 bool vckpt_client_has_slot(const struct vckpt_client *c);

@@ -398,11 +398,25 @@ static void sockets_loud(void *gate, struct vckpt_louds *out)
 	g->louds = NULL;
 }
 
+static bool may_use_pt2pt(const struct sockets *g)
+{
+	struct vckpt_clients *cs = g->env->clients;
+
+	for (unsigned i = 0; i < cs->n; i++)
+		if (vckpt_client_osc_pt2pt(cs->v[i]))
+			return true;
+	return false;
+}
+
 static const char *sockets_note(void *gate)
 {
 	struct sockets *g = gate;
 
 	g->note[0] = '\0';
+	if (may_use_pt2pt(g))
+		snprintf(g->note, sizeof(g->note),
+			 "ranks may use osc/pt2pt, which can hang under this gate: see vckpt "
+			 "doctor");
 	if (g->young)
 		snprintf(g->note, sizeof(g->note),
 			 "%u connections did not end their handshake in %d ms: its bytes may move "

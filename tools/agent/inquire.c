@@ -114,11 +114,29 @@ static int take_process(pid_t pid, void *arg)
 	return 0;
 }
 
+/* What Open MPI itself is known to do wrong when ranks are late or refused: docs/mpi.md. */
+static void known_limits(struct inquiry *q, unsigned threads, unsigned windows)
+{
+	if (threads)
+		add(q, "ucx-threads", VCKPT_FINDING_WARN, "",
+		    "let the program send a message to each rank before it starts its threads, or "
+		    "use --mca pml ob1",
+		    "%u ranks may send from several threads over UCX: Open MPI 4.1 can mix up the "
+		    "first messages to a rank, and oftener when a hold makes ranks late",
+		    threads);
+	if (windows)
+		add(q, "osc-pt2pt", VCKPT_FINDING_NOTE, "",
+		    "checkpoint with --gate nic-plug, or start the job with --mca osc ^pt2pt",
+		    "%u ranks may use Open MPI's osc/pt2pt for one-sided communication: its atomic "
+		    "operations can hang under gate socket",
+		    windows);
+}
+
 static void look_at_clients(struct inquiry *q)
 {
 	struct vckpt_clients *cs = &q->agent->clients;
 	struct vckpt_agent_process *v = cs->n ? calloc(cs->n, sizeof(*v)) : NULL;
-	unsigned threads = 0;
+	unsigned threads = 0, windows = 0;
 
 	for (unsigned i = 0; v && i < cs->n; i++) {
 		const struct vckpt_client *c = cs->v[i];
@@ -126,6 +144,7 @@ static void look_at_clients(struct inquiry *q)
 
 		q->ranks += c->rank_plus1 > 0;
 		threads += vckpt_client_ucx_threads(c);
+		windows += vckpt_client_osc_pt2pt(c);
 		if (q->out->processes.n == PROCESSES_MAX)
 			continue;
 		p = &v[q->out->processes.n++];
@@ -139,13 +158,7 @@ static void look_at_clients(struct inquiry *q)
 	q->out->processes.v = v;
 	if (q->ranks && !q->loose)
 		add(q, "component", VCKPT_FINDING_OK, "", "", "%u ranks are attached", q->ranks);
-	if (threads)
-		add(q, "ucx-threads", VCKPT_FINDING_WARN, "",
-		    "let the program send a message to each rank before it starts its threads, or "
-		    "use --mca pml ob1",
-		    "%u ranks may send from several threads over UCX: Open MPI 4.1 can mix up the "
-		    "first messages to a rank, and oftener when a hold makes ranks late",
-		    threads);
+	known_limits(q, threads, windows);
 }
 
 /* 1: a guest of the cluster, 0: outside, -1: cannot tell. */

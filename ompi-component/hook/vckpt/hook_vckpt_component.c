@@ -1,6 +1,7 @@
 /* hook_vckpt_component.c: what Open MPI calls. */
 #include "hook_vckpt.h"
 
+#include <dlfcn.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -73,6 +74,18 @@ static void note_threads(int level)
 		atomic_fetch_or(&vckpt_hook_attachment()->slot->flags, VCKPT_SLOT_UCX_THREADS);
 }
 
+/* Its atomic operations can hang when a write of theirs is refused: docs/mpi.md, "Natively".  A
+ * component that is left out (osc = ^pt2pt) is not loaded either. */
+static void note_windows(void)
+{
+	void *pt2pt = dlopen("mca_osc_pt2pt.so", RTLD_LAZY | RTLD_NOLOAD);
+
+	if (!pt2pt)
+		return;
+	dlclose(pt2pt);
+	atomic_fetch_or(&vckpt_hook_attachment()->slot->flags, VCKPT_SLOT_OSC_PT2PT);
+}
+
 static const struct vckpt_error *no_transport(const struct hook_vckpt_params *p,
 					      struct vckpt_error *err)
 {
@@ -110,6 +123,8 @@ static void init_bottom(int argc, char **argv, int requested, int *provided)
 		show_problem("gate-failed", rank, &err);
 	else if (away && !vckpt_hook_gate_sites())
 		show_problem("no-transport", rank, no_transport(p, &err));
+	if (vckpt_hook_gate_sites())
+		note_windows();
 	opal_output_verbose(5, p->output, "hook:vckpt: rank %d: %zu sites under the gate", rank,
 			    vckpt_hook_gate_sites());
 }
