@@ -120,6 +120,61 @@ beating()
 	wait_until "${1:-60}" beat_after
 }
 
+# ---- several hosts ----
+
+# The programs as they are installed, in $bin: libtool's wrappers around them take tens of milliseconds to start.  And
+# the way into a host, as $TEST_DIR/enter HOST COMMAND...: the lab's own script looks many things up first.
+installed_programs()
+{
+	bin=$VCKPT_BUILD/.libs
+	[ -x "$bin/vckpt" ] && [ -x "$bin/vckptd" ] || stop_with "no programs in $bin"
+	export LD_LIBRARY_PATH=$bin VCKPT_DAEMON=$bin/vckptd
+	cat >"$TEST_DIR/enter" <<X
+#!/bin/sh
+read -r pid rest <"$LAB_DIR/hosts/\$1/pid"
+shift
+LIBVIRT_DEFAULT_URI=qemu:///system exec nsenter -t "\$pid" -p -n -m -u -r -w -- "\$@"
+X
+	chmod +x "$TEST_DIR/enter"
+}
+
+# How a host's libvirtd is reached from another.
+peer()
+{
+	echo "qemu+unix:///system?socket=$LAB_DIR/hosts/$1/run/libvirt/libvirt-sock"
+}
+
+# name_hosts HOST...: their names are known in all of them, so that migrations go over the link.
+name_hosts()
+{
+	local h
+	for h in "$@"; do echo "10.99.0.20${h#h} $h"; done >"$TEST_DIR/names"
+	for h in "$@"; do
+		"$lab" exec $h sh -c 'cat /etc/hosts "$1" >"$2" && mount --bind "$2" /etc/hosts' - "$TEST_DIR/names" "$TEST_DIR/hosts-of-$h" ||
+			stop_with "no names in $h"
+	done
+}
+
+# link_rate FROM TO: bytes a second that a bare TCP connection gets through.
+link_rate()
+{
+	local begin end size=$((64 << 20)) sink
+	"$lab" exec "$2" perl -MIO::Socket::INET -e '
+		my $l = IO::Socket::INET->new(Listen => 1, LocalPort => 7999, ReuseAddr => 1) or die "no port: $!";
+		my $c = $l->accept; my $n = 0; while (my $r = sysread $c, my $b, 1 << 20) { $n += $r } syswrite $c, $n' &
+	sink=$!
+	begin=$(now)
+	"$lab" exec "$1" perl -MIO::Socket::INET -e '
+		my ($to, $left) = @ARGV; my $c;
+		until ($c = IO::Socket::INET->new(PeerAddr => $to, PeerPort => 7999)) { select undef, undef, undef, 0.01 }
+		my $b = "x" x (1 << 20);
+		while ($left > 0) { my $n = syswrite($c, $b, $left < length $b ? $left : length $b) // die; $left -= $n }
+		$c->shutdown(1); sysread $c, $b, 20' "$2" $size || stop_with "the link cannot be measured"
+	end=$(now)
+	wait $sink
+	calc "$size / ($end - $begin)"
+}
+
 bench_cleanup()
 {
 	[ -z "${beats_pid-}" ] || kill "$beats_pid" 2>/dev/null

@@ -11,6 +11,7 @@
 #include "hv/private.h"
 
 #define LOOK_EVERY 250 /* ms */
+#define NEAR_END   1000
 /* In the first round nobody knows how much will have to be sent again: it is let go on so long. */
 #define LAST_MOMENT (3 * VCKPT_S)
 /* For libvirt to end a migration that was given up. */
@@ -32,6 +33,17 @@ enum vckpt_migration_step vckpt_migration_decide(const struct vckpt_migration_st
 	return (double)st->remaining * (double)VCKPT_S > (double)rate * (double)left
 		       ? VCKPT_MIGRATE_POSTCOPY
 		       : VCKPT_MIGRATE_WAIT;
+}
+
+unsigned vckpt_migration_pause(const struct vckpt_migration_state *st, uint64_t left)
+{
+	bool near = st->rate && (double)st->remaining * 1000 < (double)st->rate * NEAR_END;
+	unsigned pause = near && !st->postcopy ? NEAR_END : LOOK_EVERY;
+
+	/* From post-copy on no deadline counts. */
+	if (st->postcopy || left / VCKPT_MS >= pause)
+		return pause;
+	return (unsigned)(left / VCKPT_MS) + 1;
 }
 
 /* The call itself, in a thread of its own: it has no time limit.  Two may use it, the last frees.
@@ -199,6 +211,13 @@ static int end(struct call *c, struct vckpt_domain *dom, virDomainPtr ptr, enum 
 				  : "");
 }
 
+static uint64_t left_of(const struct vckpt_migration *m, uint64_t now)
+{
+	if (m->deadline == UINT64_MAX)
+		return UINT64_MAX;
+	return m->deadline > now ? m->deadline - now : 0;
+}
+
 static int follow(struct call *c, struct vckpt_domain *dom, virDomainPtr ptr,
 		  const struct vckpt_migration *m, struct vckpt_migration_state *st,
 		  struct vckpt_error *err)
@@ -207,18 +226,16 @@ static int follow(struct call *c, struct vckpt_domain *dom, virDomainPtr ptr,
 			      {.fd = m->cancel, .events = POLLIN}};
 
 	for (;;) {
-		uint64_t now = vckpt_now(), left = UINT64_MAX;
+		unsigned pause = vckpt_migration_pause(st, left_of(m, vckpt_now()));
 
-		if (poll(p, 2, LOOK_EVERY) > 0 && p[0].revents)
+		if (poll(p, 2, (int)pause) > 0 && p[0].revents)
 			break;
 		if (p[1].revents && !st->postcopy)
 			return end(c, dom, ptr, VCKPT_ECANCELED, err);
 		look(ptr, 0, st);
 		if (m->progress)
 			m->progress(m->arg, st);
-		if (m->deadline != UINT64_MAX)
-			left = m->deadline > now ? m->deadline - now : 0;
-		switch (vckpt_migration_decide(st, left, m->postcopy)) {
+		switch (vckpt_migration_decide(st, left_of(m, vckpt_now()), m->postcopy)) {
 		case VCKPT_MIGRATE_GIVE_UP:
 			return end(c, dom, ptr, VCKPT_ETIME, err);
 		case VCKPT_MIGRATE_POSTCOPY:

@@ -29,6 +29,11 @@ enum vckpt_migration_step { VCKPT_MIGRATE_WAIT, VCKPT_MIGRATE_POSTCOPY, VCKPT_MI
 enum vckpt_migration_step vckpt_migration_decide(const struct vckpt_migration_state *st,
 						 uint64_t left, bool may_postcopy);
 
+/* Pure: ms until libvirt is asked again how far it is.  Whoever asks holds QEMU's monitor, and a
+ * guest that stands still for the switch-over waits for the monitor, too: so the last second, by
+ * the present rate, is left alone. */
+unsigned vckpt_migration_pause(const struct vckpt_migration_state *st, uint64_t left);
+
 struct vckpt_migration {
 	const char *peer; /* libvirt's URI of the other host, as this host's libvirtd reaches it */
 	const char *data; /* where QEMU sends memory: tcp://HOST, unix://PATH; NULL: by host name */
@@ -38,7 +43,8 @@ struct vckpt_migration {
 	bool unsafe;      /* libvirt's VIR_MIGRATE_UNSAFE: disks cached here, shared all the same */
 	uint64_t deadline; /* CLOCK_MONOTONIC, ns, UINT64_MAX none: given up, the domain stays */
 	int cancel;        /* a descriptor, readable: given up; -1 none */
-	void (*progress)(void *arg, const struct vckpt_migration_state *st); /* 4 times a second */
+	void (*progress)(void *arg, const struct vckpt_migration_state *st); /* 4 times a second,
+									     but for the last one */
 	void *arg;
 };
 

@@ -43,7 +43,8 @@ tree_of()
 # the hosts are reached by a tree of that width, if one is given.
 hosts_start()
 {
-	lab_start 2 "$1"
+	# They migrate while they compute: see `lab --help`.
+	lab_start 2 "$1" --migrates yes
 	[ -z "${2-}" ] || tree_of "$2"
 	expect_ok "domains of two hosts are adopted" vckpt adopt heat h1:n1 h2:n2
 	job_start "--host n1:2,n2:2 heat2d $(heat_args)"

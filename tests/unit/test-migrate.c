@@ -50,6 +50,33 @@ static void test_decide(void)
 	}
 }
 
+/* It is left alone when it is about to switch over, but no deadline is missed. */
+static void test_pause(void)
+{
+	static const struct {
+		uint64_t remaining, rate, left;
+		bool post;
+		unsigned least, most;
+	} cases[] = {
+		{1000, 0, UINT64_MAX, false, 100, 500},     /* nothing is known yet */
+		{1000, 10, UINT64_MAX, false, 100, 500},    /* 100 s to go */
+		{1000, 2000, UINT64_MAX, false, 900, 2000}, /* half a second */
+		{1000, 2000, 300 * VCKPT_MS, false, 300, 302},
+		{1000, 10, 20 * VCKPT_MS, false, 20, 22},
+		{1000, 10, 0, false, 0, 2},
+		{1000, 2000, 0, true, 100, 500}, /* the deadline is behind us, and means nothing */
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vckpt_migration_state st = {.remaining = cases[i].remaining,
+						   .rate = cases[i].rate,
+						   .postcopy = cases[i].post};
+		unsigned is = vckpt_migration_pause(&st, cases[i].left);
+
+		CU_ASSERT(is >= cases[i].least && is <= cases[i].most);
+	}
+}
+
 /* The error's code; *state (may be NULL) is the record's. */
 static int migrate(struct lab *l, const char *guest, const char *host, char state[16])
 {
@@ -477,6 +504,7 @@ static void test_rearrange(void)
 
 static const struct unit_test tests[] = {
 	{"what is done on the way", test_decide},
+	{"libvirt is not asked at the switch-over", test_pause},
 	{"a guest moves", test_moves},
 	{"a guest does not move", test_failures},
 	{"a host that fails, in each state", test_states},
