@@ -52,6 +52,11 @@ struct vckpt_cluster_ctx {
 	void (*progress)(void *arg, const struct vckpt_progress *p);
 	void *progress_arg;
 
+	/* May be NULL.  What was done to the cluster, or failed, as the history has it; by whoever
+	 * has the lease.  Must not call back into this room. */
+	void (*deed)(void *arg, const char *cluster, const char *action, const json_t *record);
+	void *deed_arg;
+
 	const struct vckpt_log *log; /* may be NULL */
 
 	/* -1, or a descriptor that becomes readable, and stays so, when the call is to be given up

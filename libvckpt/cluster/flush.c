@@ -14,6 +14,7 @@
 #include "store/copy.h"
 #include "store/lease.h"
 #include "store/places.h"
+#include "store/reach.h"
 
 /* Renewed while it works (store/copy.c). */
 #define LEASE (30 * VCKPT_S)
@@ -27,7 +28,8 @@ struct flush {
 	uint64_t *epochs;
 	size_t n;
 	json_t *places;
-	size_t whole; /* places that have them all */
+	size_t whole;    /* places that have them all */
+	unsigned unseen; /* layers of disks that could not be copied from here */
 };
 
 static void end_flush(struct flush *f)
@@ -159,7 +161,7 @@ static int which_epochs(struct flush *f, struct vckpt_error *err)
 static int copy_all(struct flush *f, struct vckpt_lease *lease, struct vckpt_copied *sum,
 		    struct vckpt_error *err)
 {
-	const struct vckpt_copy_options o = {f->q->tick, f->q->arg};
+	const struct vckpt_copy_options o = {.tick = f->q->tick, .arg = f->q->arg};
 
 	for (size_t i = 0; i < f->n; i++) {
 		struct vckpt_copied one;
@@ -168,6 +170,7 @@ static int copy_all(struct flush *f, struct vckpt_lease *lease, struct vckpt_cop
 			return -1;
 		sum->files += one.files;
 		sum->bytes += one.bytes;
+		sum->unseen += one.unseen;
 	}
 	return 0;
 }
@@ -218,6 +221,7 @@ static void flush_place(struct flush *f, size_t i, struct vckpt_error *first)
 	if (place && flush_to(f, place, &sum, &why) == 0)
 		f->whole++;
 out:
+	f->unseen += sum.unseen;
 	note(f, path, &sum, why.code ? "failed" : "whole", why.code ? &why : NULL);
 	if (why.code && !first->code)
 		*first = why;
@@ -239,22 +243,6 @@ static void flush_places(struct flush *f, struct vckpt_error *first)
 	}
 }
 
-/* Layers of disks lie outside of the store, and are not copied. */
-static bool any_disks(const struct flush *f)
-{
-	bool any = false;
-
-	for (size_t i = 0; i < f->n && !any; i++) {
-		vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
-
-		if (vckpt_catalogue_get(f->store, f->cluster, f->epochs[i], &e, NULL) < 0)
-			continue;
-		for (size_t k = 0; k < e.n_guests; k++)
-			any = any || json_array_size(e.guests[k].disks) > 0;
-	}
-	return any;
-}
-
 static json_t *report_of(const struct flush *f)
 {
 	json_t *epochs = json_array();
@@ -262,7 +250,7 @@ static json_t *report_of(const struct flush *f)
 	for (size_t i = 0; i < f->n; i++)
 		json_array_append_new(epochs, json_integer((json_int_t)f->epochs[i]));
 	return json_pack("{s:s, s:o, s:I, s:b, s:O}", "cluster", f->cluster, "epochs", epochs,
-			 "copies", (json_int_t)f->whole, "disks_stay", any_disks(f), "places",
+			 "copies", (json_int_t)f->whole, "disks_stay", f->unseen > 0, "places",
 			 f->places);
 }
 
@@ -325,8 +313,9 @@ struct lead {
 	const char *cluster;
 	struct vckpt_store_places p;
 	size_t self, was;
-	bool moved;              /* the list has another path for it */
-	struct vckpt_store *old; /* the one that led; NULL: it cannot be reached */
+	bool moved; /* the list has another path for it */
+	struct vckpt_reach *reach;
+	const struct vckpt_store *old; /* the one that led; NULL: it cannot be reached */
 	struct vckpt_lease *lease, *old_lease;
 	json_t *untold;
 };
@@ -335,7 +324,7 @@ static void end_lead(struct lead *l)
 {
 	vckpt_lease_release(l->lease);
 	vckpt_lease_release(l->old_lease);
-	vckpt_store_close(l->old);
+	vckpt_reach_free(l->reach);
 	vckpt_places_clear(&l->p);
 	json_decref(l->untold);
 }
@@ -358,7 +347,10 @@ static int take_seat(struct lead *l, struct vckpt_error *err)
 
 static int open_lead(struct lead *l, const char *who, struct vckpt_error *err)
 {
-	if (vckpt_places_get(l->store, l->cluster, &l->p, err) < 0)
+	l->reach = vckpt_reach_new(l->store);
+	if (!l->reach)
+		return vckpt_fail_errno(err, "no memory to look at places");
+	if (vckpt_reach_places(l->reach, l->cluster, &l->p, err) < 0)
 		return -1;
 	l->self = vckpt_places_find(&l->p, vckpt_store_path(l->store));
 	l->was = l->p.lead;
@@ -368,7 +360,7 @@ static int open_lead(struct lead *l, const char *who, struct vckpt_error *err)
 				  "flush` makes places)",
 				  l->cluster, vckpt_store_path(l->store));
 	if (l->self != l->was)
-		l->old = vckpt_place_open(l->store, l->p.v[l->was].path, NULL);
+		l->old = vckpt_reach_open(l->reach, l->p.v[l->was].path, NULL);
 	if (l->self == l->p.n && take_seat(l, err) < 0)
 		return -1;
 	if (l->old) {
@@ -389,13 +381,12 @@ static int highest_incarnation(struct lead *l, uint64_t *number, struct vckpt_er
 		return -1;
 	*number = inc.number;
 	for (size_t i = 0; i < l->p.n; i++) {
-		struct vckpt_store *place =
-			i == l->self ? NULL : vckpt_place_open(l->store, l->p.v[i].path, NULL);
+		const struct vckpt_store *place =
+			i == l->self ? NULL : vckpt_reach_open(l->reach, l->p.v[i].path, NULL);
 
 		if (place && vckpt_store_read_incarnation(place, l->cluster, &is, NULL) == 0 &&
 		    is.number > inc.number)
 			inc = is;
-		vckpt_store_close(place);
 	}
 	if (inc.number == *number)
 		return 0;
@@ -414,14 +405,13 @@ static int write_lists(struct lead *l, struct vckpt_error *err)
 	    vckpt_places_put(l->store, l->cluster, &l->p, err) < 0)
 		return -1;
 	for (size_t i = 0; i < l->p.n; i++) {
-		struct vckpt_store *place;
+		const struct vckpt_store *place;
 
 		if (i == l->self || (i == l->was && l->old))
 			continue;
-		place = vckpt_place_open(l->store, l->p.v[i].path, NULL);
+		place = vckpt_reach_open(l->reach, l->p.v[i].path, NULL);
 		if (!place || vckpt_copy_state(l->store, l->cluster, place, NULL) < 0)
 			json_array_append_new(l->untold, json_string(l->p.v[i].path));
-		vckpt_store_close(place);
 	}
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "cluster/follow.h"
+#include "cluster/left.h"
 #include "cluster/record.h"
 #include "cluster/session.h"
 #include "cluster/suspended.h"
@@ -244,6 +245,8 @@ int vckpt_cluster_adopt(const struct vckpt_cluster_ctx *ctx, const struct vckpt_
 		rc = adopt_all(&s, list, err);
 	if (rc == 0)
 		rc = vckpt_store_write_definition(s.c.store, s.c.cluster, text, strlen(text), err);
+	if (rc == 0 && s.c.lease)
+		rc = vckpt_cluster_adopted(s.c.lease, &s.def, err);
 	if (rc == 0)
 		rc = outlive(&s.c, lives, err);
 	if (rc == 0)

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "cluster/last_copy.h"
 #include "cluster/record.h"
 #include "cluster/suspended.h"
 #include "store/catalogue.h"
@@ -22,12 +23,14 @@ struct plan {
 	struct vckpt_keep_epoch *all;
 	uint64_t *drop;
 	size_t n, n_drop;
+	json_t *silent; /* places that could not be asked */
 };
 
 static void end_plan(struct plan *p)
 {
 	free(p->all);
 	free(p->drop);
+	json_decref(p->silent);
 }
 
 static bool is_named(const struct vckpt_prune_request *q, uint64_t epoch)
@@ -74,8 +77,8 @@ static int read_epochs(const struct vckpt_store *store, const char *cluster, str
 	return 0;
 }
 
-static int drop_named(const char *cluster, const struct vckpt_prune_request *q, struct plan *p,
-		      struct vckpt_error *err)
+static int drop_named(const struct vckpt_store *store, const char *cluster,
+		      const struct vckpt_prune_request *q, struct plan *p, struct vckpt_error *err)
 {
 	for (size_t i = 0; i < p->n; i++) {
 		struct vckpt_keep_epoch *k = &p->all[i];
@@ -88,6 +91,20 @@ static int drop_named(const char *cluster, const struct vckpt_prune_request *q, 
 					  cluster, k->epoch, cluster);
 		k->keep = !is_named(q, k->epoch);
 		snprintf(k->why, sizeof(k->why), "%s", k->keep ? "" : "named");
+	}
+	if (vckpt_keep_last_copies(store, cluster, p->all, p->n, &p->silent, err) < 0)
+		return -1;
+	for (size_t i = 0; i < p->n; i++)
+		if (is_named(q, p->all[i].epoch) && p->all[i].keep && *p->all[i].why && p->n > 1)
+			return vckpt_fail(err, VCKPT_EREFUSED,
+					  "epoch %" PRIu64
+					  " of cluster %s is %s: `vckpt repair` where others are "
+					  "damaged, or prune those first",
+					  p->all[i].epoch, cluster, p->all[i].why);
+	/* The only epoch there is may go, if it is named. */
+	if (p->n == 1 && is_named(q, p->all[0].epoch)) {
+		p->all[0].keep = false;
+		snprintf(p->all[0].why, sizeof(p->all[0].why), "named");
 	}
 	/* One that is not there is refused by the store. */
 	memcpy(p->drop, q->epochs, q->n_epochs * sizeof(*p->drop));
@@ -112,8 +129,10 @@ static int plan(const struct vckpt_store *store, const char *cluster,
 				  "lists them",
 				  cluster, p->n, q->n_epochs, cluster);
 	if (q->n_epochs)
-		return drop_named(cluster, q, p, err);
+		return drop_named(store, cluster, q, p, err);
 	vckpt_keep_plan(p->all, p->n, k);
+	if (vckpt_keep_last_copies(store, cluster, p->all, p->n, &p->silent, err) < 0)
+		return -1;
 	for (size_t i = 0; i < p->n; i++)
 		if (!p->all[i].keep)
 			p->drop[p->n_drop++] = p->all[i].epoch;
@@ -174,6 +193,7 @@ int vckpt_cluster_prune(const struct vckpt_store *store, const char *cluster,
 		json_object_set_new(*report, "cluster", json_string(cluster));
 		json_object_set_new(*report, "dry_run", json_boolean(q->dry_run));
 		json_object_set_new(*report, "epochs", epochs_of(&p));
+		json_object_set(*report, "not_asked", p.silent);
 	}
 	if (lease && *report)
 		note(lease, q, began, *report, rc < 0 ? err : NULL);

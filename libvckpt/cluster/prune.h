@@ -25,9 +25,11 @@ struct vckpt_prune_request {
 /*
  * The newest epoch stays unless it is named, and the one that the cluster is suspended in always
  * (VCKPT_EREFUSED if it is named).  *report, a new reference, is that of vckpt_store_prune() with
- * "cluster", "dry_run" and "epochs": [{"epoch", "time_ns", "keep", "why"}, ...]; also after a
- * failure that came after something was done, else NULL.  VCKPT_EBUSY says who is at the cluster.
- * Blocks on the file system.
+ * "cluster", "dry_run", "not_asked": [PATH, ...] (places that could not be), and "epochs":
+ * [{"epoch", "time_ns", "keep", "why"}, ...]; also after a failure that came after something was
+ * done, else NULL.  What is the last whole copy of an epoch that another place lists stays too, and
+ * so does the only epoch that is whole (cluster/last_copy.h); VCKPT_EREFUSED if that one is named.
+ * VCKPT_EBUSY says who is at the cluster. Blocks on the file system.
  */
 int vckpt_cluster_prune(const struct vckpt_store *store, const char *cluster,
 			const struct vckpt_prune_request *q, json_t **report,

@@ -219,6 +219,8 @@ void vckpt_record_deed(const struct vckpt_coordinator *c, const char *action, js
 	if (vckpt_history_deed(c->lease, action, json_incref(record), NULL, &err) < 0)
 		vckpt_log(c->ctx->log, VCKPT_WARN, "cluster", "%s: not in the history: %s", c->what,
 			  err.text);
+	if (c->ctx->deed)
+		c->ctx->deed(c->ctx->deed_arg, c->cluster, action, record);
 }
 
 /* ---- the catalogue's entry ---- */

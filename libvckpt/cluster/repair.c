@@ -1,10 +1,14 @@
 #include "cluster/repair.h"
 
+#include <string.h>
+
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "cluster/record.h"
 #include "store/history.h"
 #include "store/lease.h"
 #include "store/repair.h"
+#include "store/reports.h"
 
 #define LEASE (30 * VCKPT_S)
 #define RENEW (5 * VCKPT_S)
@@ -40,6 +44,31 @@ static void note(struct vckpt_lease *lease, const struct vckpt_repair_request *q
 	vckpt_history_deed(lease, "repair", record, failed, NULL);
 }
 
+/* Who looks after the cluster may restart from them again (supervise/report.h). */
+static int tell_fetched(const struct vckpt_store *store, const char *cluster, const json_t *deeds,
+			struct vckpt_error *err)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (deeds, i, one) {
+		vckpt_autofree char *line = NULL;
+		json_auto_t *j = NULL;
+
+		if (strcmp(json_string_value(json_object_get(one, "what")), "fetched") != 0)
+			continue;
+		j = json_pack("{s:s, s:I, s:O}", "event", "mended", "time",
+			      (json_int_t)vckpt_wallclock(), "epoch",
+			      json_object_get(one, "epoch"));
+		line = json_dumps(j, JSON_COMPACT);
+		if (!line)
+			return vckpt_fail_errno(err, "no memory to tell what was fetched");
+		if (vckpt_store_add_report(store, cluster, line, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int look_and_do(const struct vckpt_store *store, const char *cluster,
 		       const struct vckpt_repair_request *q, struct vckpt_lease *lease,
 		       json_t **report, struct vckpt_error *err)
@@ -56,6 +85,8 @@ static int look_and_do(const struct vckpt_store *store, const char *cluster,
 		rc = vckpt_lease_check(lease, err);
 	if (rc == 0)
 		rc = vckpt_store_repair(store, cluster, lease, is, &deeds, err);
+	if (deeds && lease && tell_fetched(store, cluster, deeds, rc < 0 ? NULL : err) < 0)
+		rc = -1;
 	if (deeds) {
 		json_object_set_new(is, "applied", json_boolean(q->apply));
 		json_object_set_new(is, "deeds", deeds);

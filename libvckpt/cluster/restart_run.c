@@ -19,6 +19,7 @@
 #include "cluster/flush.h"
 #include "cluster/follow.h"
 #include "cluster/hooks.h"
+#include "cluster/left.h"
 #include "cluster/place.h"
 #include "cluster/record.h"
 #include "cluster/session.h"
@@ -40,6 +41,9 @@ struct restart {
 	const char **out;  /* names of links that are not used, n_out of them */
 	size_t n_out;
 	json_t *notes;
+	json_t *left;   /* guests on hosts that are said to be off, as marked */
+	json_t *before; /* ms of what comes before the machine's own phases, by name */
+	uint64_t since; /* the end of the last of them */
 };
 
 static void end_restart(struct restart *r)
@@ -52,6 +56,18 @@ static void end_restart(struct restart *r)
 	free(r->more);
 	free(r->out);
 	json_decref(r->notes);
+	json_decref(r->left);
+	json_decref(r->before);
+}
+
+/* What is named so has ended now.  A second try adds to the first. */
+static void step_ended(struct restart *r, const char *name)
+{
+	uint64_t now = vckpt_now();
+	double sum = json_number_value(json_object_get(r->before, name));
+
+	json_object_set_new(r->before, name, json_real(sum + (double)(now - r->since) / 1e6));
+	r->since = now;
 }
 
 static const char *deed(const struct restart *r)
@@ -217,7 +233,8 @@ static int begin(struct restart *r, const struct vckpt_cluster_ctx *ctx, struct 
 		flags |= VCKPT_NAMED_HOSTS;
 	r->more = calloc(opt->n_on + 1, sizeof(*r->more));
 	r->notes = json_array();
-	if (!r->more || !r->notes)
+	r->before = json_object();
+	if (!r->more || !r->notes || !r->before)
 		return vckpt_fail_errno(err, "no memory for a restart");
 	for (size_t i = 0; i < opt->n_on; i++)
 		r->more[i] = vckpt_place_host(opt->on[i]);
@@ -227,8 +244,10 @@ static int begin(struct restart *r, const struct vckpt_cluster_ctx *ctx, struct 
 	r->s.n_lost = opt->n_lost;
 	if (vckpt_session_begin(&r->s, ctx, deed(r), flags, err) < 0)
 		return -1;
+	step_ended(r, "reach");
 	if (vckpt_session_follow(&r->s, r->notes, err) < 0)
 		return -1;
+	step_ended(r, "look");
 	r->home = calloc(r->s.c.n_slots, sizeof(*r->home));
 	r->there = calloc(r->s.c.n_slots, sizeof(*r->there));
 	r->off = calloc(r->s.c.n_slots, sizeof(*r->off));
@@ -469,6 +488,7 @@ static int settle(struct restart *r, const struct vckpt_deadlines *d, struct vck
 
 	if (survey_homes(r, d, err) < 0)
 		return -1;
+	step_ended(r, "look");
 	do {
 		places.n_without = r->n_out;
 		if (vckpt_place(&r->s.def, &places, &why) < 0) {
@@ -480,13 +500,34 @@ static int settle(struct restart *r, const struct vckpt_deadlines *d, struct vck
 	} while (rc > 0);
 	if (rc < 0 && err)
 		*err = first.code ? first : why;
-	return rc < 0 ? rc : destroy_homes(r, d, err);
+	step_ended(r, "fit");
+	if (rc == 0)
+		rc = destroy_homes(r, d, err);
+	step_ended(r, "destroy");
+	return rc;
 }
 
 /* ---- one attempt ---- */
 
+/* Guests of hosts that are said to be off: cluster/left.h. */
+static json_t *left_behind(const struct restart *r)
+{
+	const struct vckpt_coordinator *c = &r->s.c;
+	json_t *left = json_array();
+
+	for (uint32_t i = 0; i < c->n_slots; i++)
+		if (c->links[r->home[i]].lost)
+			json_array_append_new(left, json_pack("{s:s,s:s,s:s,s:s}", "guest",
+							      c->slots[i].guest, "domain",
+							      c->slots[i].domain, "uuid",
+							      r->s.def.guests[i].uuid, "host",
+							      c->links[r->home[i]].name));
+	return left;
+}
+
 /* Where the guests are must be durable before one is there, or the next restart would look for them
- * in the wrong places. */
+ * in the wrong places; and what is left elsewhere before that, for only the definition knows it.
+ */
 static int mark(void *arg, struct vckpt_error *err)
 {
 	struct restart *r = arg;
@@ -496,6 +537,10 @@ static int mark(void *arg, struct vckpt_error *err)
 					.time_ns = vckpt_wallclock()};
 	vckpt_autofree char *text = NULL;
 
+	json_decref(r->left);
+	r->left = left_behind(r);
+	if (vckpt_cluster_leave(c->lease, r->left, err) < 0)
+		return -1;
 	if (r->opt->n_on &&
 	    (vckpt_definition_encode(&r->s.def, &text, err) < 0 ||
 	     vckpt_store_write_definition(c->store, c->cluster, text, strlen(text), err) < 0))
@@ -548,6 +593,7 @@ static int attempt(struct restart *r, bool *again, struct vckpt_error *err)
 	json_array_foreach (r->notes, k, line)
 		json_array_append(m.m.notes, line);
 	rc = vckpt_coordinator_run(c, &m.m, false, mark, r, err);
+	r->since = vckpt_now();
 	if (rc == 0) {
 		struct vckpt_hooks hooks = {
 			&r->s, &r->opt->hooks, r->spec.epoch, m.spec.incarnation,
@@ -558,6 +604,9 @@ static int attempt(struct restart *r, bool *again, struct vckpt_error *err)
 	r->result->incarnation = m.marked ? r->spec.incarnation : r->spec.incarnation - 1;
 	json_decref(r->result->record);
 	r->result->record = vckpt_record_of_restart(c, &m, r->began_wall);
+	if (m.marked && json_array_size(r->left))
+		json_object_set(r->result->record, "left", r->left);
+	json_object_set(r->result->record, "before_ms", r->before);
 	vckpt_record_deed(c, deed(r), r->result->record);
 	*again = rc < 0 && drop_failed(r, &m);
 	/* If it is tried again, what is there was rebuilt and never woken. */
@@ -579,8 +628,11 @@ static int bring_back(struct restart *r, struct vckpt_error *err)
 	vckpt_deadlines_default(&d);
 	if (r->opt->n_on && settle(r, &d, err) < 0)
 		return -1;
-	if (!r->opt->n_on && r->opt->destroy && check_here(r, &d, err) < 0)
-		return -1;
+	if (!r->opt->n_on && r->opt->destroy) {
+		if (check_here(r, &d, err) < 0)
+			return -1;
+		step_ended(r, "fit");
+	}
 	do {
 		rc = attempt(r, &again, &why);
 	} while (rc < 0 && again && settle(r, &d, NULL) == 0);
@@ -594,8 +646,10 @@ int vckpt_cluster_restart(const struct vckpt_cluster_ctx *ctx, uint64_t epoch,
 			  struct vckpt_restart_result *result, struct vckpt_error *err)
 {
 	static const struct vckpt_restart_options defaults;
-	vckpt_auto(end_restart) struct restart r = {
-		.opt = opt ? opt : &defaults, .result = result, .began_wall = vckpt_wallclock()};
+	vckpt_auto(end_restart) struct restart r = {.opt = opt ? opt : &defaults,
+						    .result = result,
+						    .began_wall = vckpt_wallclock(),
+						    .since = vckpt_now()};
 	struct vckpt_coordinator *c = &r.s.c;
 
 	memset(result, 0, sizeof(*result));
@@ -625,6 +679,7 @@ int vckpt_cluster_restart(const struct vckpt_cluster_ctx *ctx, uint64_t epoch,
 	r.spec.deadlines = r.opt->deadlines;
 	snprintf(c->what, sizeof(c->what), "cluster %s, restart from epoch %" PRIu64, c->cluster,
 		 epoch);
+	step_ended(&r, "choose");
 	return bring_back(&r, err);
 }
 

@@ -122,18 +122,26 @@ static void name_here(struct vckpt_definition *def)
 			memcpy(def->guests[i].host, own, sizeof(own));
 }
 
-int vckpt_session_begin(struct vckpt_cluster_session *s, const struct vckpt_cluster_ctx *ctx,
-			const char *purpose, unsigned flags, struct vckpt_error *err)
+int vckpt_session_definition(const struct vckpt_store *store, const char *cluster,
+			     struct vckpt_definition *def, struct vckpt_error *err)
 {
 	vckpt_autofree char *text = NULL;
 	size_t len;
 
-	if (vckpt_session_check(ctx, true, err) < 0 || vckpt_coordinator_open(&s->c, ctx, err) < 0)
+	if (vckpt_store_read_definition(store, cluster, &text, &len, err) < 0)
 		return -1;
-	if (vckpt_store_read_definition(s->c.store, s->c.cluster, &text, &len, err) < 0)
+	if (vckpt_definition_decode(text, len, def, err) < 0)
+		return vckpt_error_prefix(err, "cluster %s", cluster);
+	return 0;
+}
+
+int vckpt_session_begin(struct vckpt_cluster_session *s, const struct vckpt_cluster_ctx *ctx,
+			const char *purpose, unsigned flags, struct vckpt_error *err)
+{
+	if (vckpt_session_check(ctx, true, err) < 0 ||
+	    vckpt_coordinator_open(&s->c, ctx, err) < 0 ||
+	    vckpt_session_definition(s->c.store, s->c.cluster, &s->def, err) < 0)
 		return -1;
-	if (vckpt_definition_decode(text, len, &s->def, err) < 0)
-		return vckpt_error_prefix(err, "cluster %s", s->c.cluster);
 	if (flags & VCKPT_NAMED_HOSTS)
 		name_here(&s->def);
 	return reach(s, purpose, flags, err);

@@ -43,6 +43,9 @@ int vckpt_session_incarnation(struct vckpt_coordinator *c, uint32_t *number,
 			      struct vckpt_error *err);
 void vckpt_session_attempt(struct vckpt_coordinator *c, uint64_t epoch, char out[40]);
 
+/* The definition of a cluster of a store, without a session; the caller clears it. */
+int vckpt_session_definition(const struct vckpt_store *store, const char *cluster,
+			     struct vckpt_definition *def, struct vckpt_error *err);
 int vckpt_session_check(const struct vckpt_cluster_ctx *ctx, bool cluster, struct vckpt_error *err);
 
 /* One question to all guests (or hosts); *q is inited also if it fails, unless memory was short. */

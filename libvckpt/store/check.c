@@ -12,6 +12,7 @@
 #include "store/history.h"
 #include "store/keys.h"
 #include "store/lease.h"
+#include "store/left.h"
 #include "store/seal.h"
 #include "store/secret.h"
 #include "store/sweep.h"
@@ -171,6 +172,7 @@ void vckpt_check_cluster(struct vckpt_check *c)
 	vckpt_autofree char *text = NULL;
 	struct vckpt_incarnation inc;
 	struct vckpt_cluster_key key;
+	json_auto_t *left = NULL;
 	size_t len;
 
 	if (vckpt_store_read_definition(c->store, c->cluster, &text, &len, &why) < 0)
@@ -190,6 +192,11 @@ void vckpt_check_cluster(struct vckpt_check *c)
 	if (vckpt_page_secret_check(c->store, c->cluster, &why) < 0)
 		of_cluster(c, "pages.json", &why, VCKPT_LEVEL_HARM,
 			   "`vckpt repair` puts it aside; the next checkpoint writes all pages");
+	why.code = VCKPT_OK;
+	left = vckpt_left_read(c->store, c->cluster, &why);
+	if (!left)
+		of_cluster(c, "left.json", &why, VCKPT_LEVEL_HARM,
+			   "move it aside when no host that was said to be off runs its guests");
 	check_lease(c);
 	check_history(c);
 	note_strays(c);

@@ -18,7 +18,7 @@
 #include "store/blob.h"
 #include "store/examine.h"
 #include "store/keys.h"
-#include "store/layer.h"
+#include "store/layer_copy.h"
 #include "store/pagelist.h"
 #include "store/seal.h"
 #include "store/secret.h"
@@ -27,7 +27,10 @@
 	"put the file back from a copy, or restart an epoch that does not need it; `vckpt "        \
 	"repair` "                                                                                 \
 	"takes those that do out of the list"
-#define CURE_LAYER   "put the file back from a copy, or restart an epoch that does not need it"
+#define CURE_LAYER                                                                                 \
+	"put the file back from a copy (a restart does, if a place has one and no file is "        \
+	"there), "                                                                                 \
+	"or restart an epoch that does not need it"
 #define MOST_THREADS 64
 
 /* ---- whom it hurts ---- */
@@ -523,32 +526,19 @@ static void blame(struct vckpt_check *c)
 
 /* ---- disks ---- */
 
-/* A folder that is not there is one that this machine does not see. */
-static bool is_elsewhere(const char *path)
-{
-	char dir[PATH_MAX];
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	*strrchr(dir, '/') = '\0';
-	return dir[0] && access(dir, F_OK) < 0;
-}
-
 static bool tick_layer(void *arg, uint64_t bytes)
 {
 	return vckpt_check_count(arg, bytes);
 }
 
-static int check_layer(struct vckpt_check *c, json_t *layer, struct vckpt_error *err)
+static int check_layer(struct vckpt_check *c, json_t *layer, const char *path,
+		       struct vckpt_error *err)
 {
-	const char *path = json_string_value(json_object_get(layer, "path"));
 	json_int_t bytes = json_integer_value(json_object_get(layer, "bytes"));
-	json_auto_t *one = NULL;
 	struct stat st;
 
-	if (c->options->read_data) {
-		one = json_pack("[{s:s, s:[O]}]", "target", "", "layers", layer);
-		return vckpt_layers_verify(one, tick_layer, c, err);
-	}
+	if (c->options->read_data)
+		return vckpt_layer_verify(layer, path, tick_layer, c, err);
 	if (stat(path, &st) < 0 && errno == ENOENT)
 		return vckpt_fail(err, VCKPT_ENOTFOUND, "the layer %s of a disk is gone", path);
 	if (stat(path, &st) < 0)
@@ -561,6 +551,23 @@ static int check_layer(struct vckpt_check *c, json_t *layer, struct vckpt_error 
 	return 0;
 }
 
+/* The copy of a layer, at a place. */
+static bool copy_is_whole(struct vckpt_check *c, json_t *layer)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	char path[PATH_MAX] = "", name[VCKPT_LAYER_COPY_NAME];
+
+	vckpt_layer_copy_name(layer, name);
+	if (vckpt_cluster_path(c->store, c->cluster, name, path, NULL) < 0 ||
+	    access(path, F_OK) < 0)
+		return false;
+	if (check_layer(c, layer, path, &why) == 0 || c->stop)
+		return true;
+	vckpt_check_found(c, VCKPT_LEVEL_HARM, &why, path,
+			  "remove it: the next `vckpt flush` copies it again");
+	return false;
+}
+
 /* The same file in the same state is looked at once: "PATH DIGEST" -> finding, or true. */
 static json_t *layer_state(struct vckpt_check *c, json_t *layer)
 {
@@ -568,15 +575,21 @@ static json_t *layer_state(struct vckpt_check *c, json_t *layer)
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 	char key[PATH_MAX + 64];
 	json_t *state;
+	bool copied;
 
 	snprintf(key, sizeof(key), "%s %s", path,
 		 json_string_value(json_object_get(layer, "xxh3_128")));
 	state = json_object_get(c->layers, key);
 	if (state)
 		return state;
-	if (check_layer(c, layer, &why) == 0 || c->stop)
+	copied = copy_is_whole(c, layer);
+	if (check_layer(c, layer, path, &why) == 0 || c->stop)
 		state = json_true();
-	else if (why.code == VCKPT_ENOTFOUND && is_elsewhere(path))
+	else if (copied)
+		state = json_incref(vckpt_check_found(
+			c, VCKPT_LEVEL_NOTE, &why, path,
+			"its copy here is whole: a restart puts it back where no file is"));
+	else if (why.code == VCKPT_ENOTFOUND && vckpt_layer_elsewhere(path))
 		state = json_incref(vckpt_check_found(
 			c, VCKPT_LEVEL_NOTE, &why, path,
 			"its folder is not there: check where the disks can be seen"));
@@ -619,6 +632,8 @@ static void count_layer(struct vckpt_check *c, const struct vckpt_epoch *e,
 	if (json_object_get(c->layers, path))
 		return;
 	json_object_set_new(c->layers, path, json_true());
+	if (vckpt_layer_copied(c->store, c->cluster, layer, NULL))
+		c->total += (uint64_t)json_integer_value(json_object_get(layer, "bytes"));
 	c->total += (uint64_t)json_integer_value(json_object_get(layer, "bytes"));
 }
 

@@ -17,6 +17,7 @@
 #include "store/copy_pack.h"
 #include "store/guard.h"
 #include "store/keys.h"
+#include "store/layer_copy.h"
 #include "store/layout.h"
 #include "store/map.h"
 #include "store/seal.h"
@@ -25,12 +26,6 @@
 #define RENEW  (5 * VCKPT_S)
 #define LITTLE (4u << 20) /* of entries, maps' tables and what else is not counted */
 
-/* What a map says of a pack that it names. */
-struct said {
-	char name[VCKPT_PACK_NAME];
-	struct vckpt_store_file is;
-};
-
 struct copy {
 	const struct vckpt_store *from, *to;
 	const char *cluster;
@@ -38,8 +33,6 @@ struct copy {
 	const struct vckpt_copy_options *opt;
 	struct vckpt_epoch e;
 	struct vckpt_used used;
-	struct said *said;
-	size_t n_said;
 	bool *there; /* by pack of `used` */
 	struct vckpt_copied out;
 	uint64_t done, total, renewed;
@@ -49,7 +42,6 @@ static void end_copy(struct copy *c)
 {
 	vckpt_epoch_clear(&c->e);
 	vckpt_used_clear(&c->used);
-	free(c->said);
 	free(c->there);
 }
 
@@ -74,57 +66,19 @@ static int step(void *arg, uint64_t bytes, struct vckpt_error *err)
 
 /* ---- what the maps say ---- */
 
-static int add_said(struct copy *c, const struct vckpt_pack_ref *p, struct vckpt_error *err)
-{
-	struct said *more;
-
-	for (size_t i = 0; i < c->n_said; i++)
-		if (strcmp(c->said[i].name, p->name) == 0)
-			return 0;
-	more = realloc(c->said, (c->n_said + 1) * sizeof(*more));
-	if (!more)
-		return vckpt_fail_errno(err, "no memory to copy epoch %" PRIu64, c->e.epoch);
-	c->said = more;
-	memcpy(more[c->n_said].name, p->name, sizeof(p->name));
-	more[c->n_said].is.bytes = p->bytes;
-	more[c->n_said++].is.digest = p->digest;
-	return 0;
-}
-
-static const struct vckpt_store_file *said_of(const struct copy *c, const char *name)
-{
-	for (size_t i = 0; i < c->n_said; i++)
-		if (strcmp(c->said[i].name, name) == 0)
-			return &c->said[i].is;
-	return NULL;
-}
-
 /* Without the store key the map of an encrypted guest says nothing: then packs are copied as they
  * stand. */
-static int read_map(struct copy *c, const struct vckpt_receipt *r, struct vckpt_error *err)
-{
-	struct vckpt_error why = VCKPT_ERROR_NONE;
-	struct vckpt_data_key *key = NULL;
-	struct vckpt_map m = {0};
-	int rc = 0;
-
-	if (r->key[0] &&
-	    vckpt_data_key_load(c->from, c->cluster, c->e.epoch, r->guest, &key, &why) < 0)
-		return why.code == VCKPT_EREFUSED ? 0 : vckpt_fail(err, why.code, "%s", why.text);
-	rc = vckpt_map_read(c->from, c->cluster, c->e.epoch, r, key, &m, err);
-	for (uint32_t i = 0; i < m.n_packs && rc == 0; i++)
-		rc = add_said(c, &m.packs[i], err);
-	vckpt_map_clear(&m);
-	vckpt_data_key_free(key);
-	return rc;
-}
-
 static int read_maps(struct copy *c, struct vckpt_error *err)
 {
-	for (size_t i = 0; i < c->e.n_guests; i++)
-		if (read_map(c, &c->e.guests[i], err) < 0)
-			return -1;
-	return vckpt_used_read(c->from, c->cluster, &c->e, 1, &c->used, NULL, NULL, err);
+	if (vckpt_used_read(c->from, c->cluster, &c->e, 1, &c->used, NULL, NULL, err) < 0)
+		return -1;
+	for (size_t i = 0; i < c->used.n; i++) {
+		const struct vckpt_error *why = &c->used.packs[i].unknown;
+
+		if (why->code && why->code != VCKPT_EREFUSED)
+			return vckpt_fail(err, why->code, "%s", why->text);
+	}
+	return 0;
 }
 
 /* A place that led once may have given the number to an epoch of its own. */
@@ -147,19 +101,40 @@ static int check_other(const struct copy *c, struct vckpt_error *err)
 static int pack_job(struct copy *c, size_t i, struct vckpt_pack_copy *p, char from[PATH_MAX],
 		    char to[PATH_MAX], struct vckpt_error *err)
 {
-	const char *name = c->used.packs[i].name;
+	const struct vckpt_used_pack *used = &c->used.packs[i];
+	const char *name = used->name;
 
 	*p = (struct vckpt_pack_copy){.name = name,
 				      .from = from,
 				      .to = to,
 				      .uuid = vckpt_store_uuid_bytes(c->from),
-				      .is = said_of(c, name),
-				      .used = &c->used.packs[i],
+				      .is = used->is.bytes ? &used->is : NULL,
+				      .used = used,
+				      .deep = c->opt->deep,
 				      .step = step,
 				      .arg = c};
 	return vckpt_pack_path(c->from, c->cluster, name, from, err) < 0
 		       ? -1
 		       : vckpt_pack_path(c->to, c->cluster, name, to, err);
+}
+
+/* Where the epoch is copied to is no disk; the store that leads has them where they are. */
+static bool takes_layers(const struct copy *c)
+{
+	return vckpt_places_check_lead(c->to, c->cluster, false, NULL) < 0;
+}
+
+/* More than it may be: two guests may have the same. */
+static int count_layer(void *arg, const json_t *layer, struct vckpt_error *err)
+{
+	struct copy *c = arg;
+	struct stat st;
+
+	(void)err;
+	if (!vckpt_layer_copied(c->to, c->cluster, layer, NULL) &&
+	    stat(json_string_value(json_object_get(layer, "path")), &st) == 0)
+		c->total += (uint64_t)st.st_blocks * 512;
+	return 0;
 }
 
 static int look_at_packs(struct copy *c, struct vckpt_error *err)
@@ -182,6 +157,8 @@ static int look_at_packs(struct copy *c, struct vckpt_error *err)
 	for (size_t i = 0; i < c->e.n_guests; i++)
 		c->total += c->e.guests[i].map.bytes + c->e.guests[i].device.bytes +
 			    c->e.guests[i].xml.bytes + c->e.guests[i].pages.bytes;
+	if (takes_layers(c))
+		vckpt_layers_each(&c->e, count_layer, c, NULL);
 	if (statvfs(vckpt_store_path(c->to), &fs) < 0)
 		return vckpt_fail_errno(err, "cannot look at %s", vckpt_store_path(c->to));
 	if ((uint64_t)fs.f_bavail * fs.f_frsize >= c->total + LITTLE)
@@ -333,6 +310,50 @@ static int copy_guests(struct copy *c, struct vckpt_error *err)
 	return sync_data_folder(c, c->e.epoch, err);
 }
 
+/* ---- disks ---- */
+
+struct layers {
+	struct copy *c;
+	struct vckpt_error why; /* of step(), which has to say it by a bool there */
+};
+
+static bool on_layer(void *arg, uint64_t bytes)
+{
+	struct layers *l = arg;
+
+	return step(l->c, bytes, &l->why) == 0;
+}
+
+static int copy_layer(void *arg, const json_t *layer, struct vckpt_error *err)
+{
+	struct layers *l = arg;
+	struct copy *c = l->c;
+	char path[PATH_MAX];
+	struct stat st;
+	uint64_t was;
+	bool seen;
+	int rc;
+
+	was = c->out.bytes;
+	rc = vckpt_layer_to_place(c->from, c->to, c->cluster, layer, on_layer, l, &seen, err);
+	/* Holes were read, not written. */
+	if (rc > 0 && vckpt_layer_copied(c->to, c->cluster, layer, path) && stat(path, &st) == 0 &&
+	    (uint64_t)st.st_blocks * 512 < c->out.bytes - was)
+		c->out.bytes = was + (uint64_t)st.st_blocks * 512;
+	if (rc < 0 && l->why.code)
+		return vckpt_fail(err, l->why.code, "%s", l->why.text);
+	c->out.unseen += !seen;
+	c->out.files += rc > 0;
+	return rc < 0 ? -1 : 0;
+}
+
+static int copy_layers(struct copy *c, struct vckpt_error *err)
+{
+	struct layers l = {.c = c};
+
+	return takes_layers(c) ? vckpt_layers_each(&c->e, copy_layer, &l, err) : 0;
+}
+
 /* Numbers that were given here must not be given again there, if it leads some day. */
 static int copy_number(struct copy *c, struct vckpt_error *err)
 {
@@ -386,7 +407,8 @@ int vckpt_store_copy(const struct vckpt_store *from, uint64_t epoch, struct vckp
 	if (vckpt_catalogue_get(from, c.cluster, epoch, &c.e, err) < 0 ||
 	    vckpt_check_folders(from, c.cluster, epoch, err) < 0 || check_other(&c, err) < 0 ||
 	    read_maps(&c, err) < 0 || copy_number(&c, err) < 0 || look_at_packs(&c, err) < 0 ||
-	    copy_packs(&c, err) < 0 || copy_guests(&c, err) < 0 || copy_entry(&c, err) < 0)
+	    copy_packs(&c, err) < 0 || copy_layers(&c, err) < 0 || copy_guests(&c, err) < 0 ||
+	    copy_entry(&c, err) < 0)
 		return vckpt_error_prefix(err,
 					  "epoch %" PRIu64 " of cluster %s is not copied to %s",
 					  epoch, c.cluster, vckpt_store_path(c.to));
@@ -447,6 +469,7 @@ int vckpt_copy_state(const struct vckpt_store *from, const char *cluster,
 				  vckpt_store_path(from));
 	if (copy_definition(from, cluster, to, err) < 0 ||
 	    copy_sealed(from, cluster, to, "incarnation.json", "incarnation", err) < 0 ||
+	    copy_sealed(from, cluster, to, "left.json", "left", err) < 0 ||
 	    copy_sealed(from, cluster, to, "key.json", "key", err) < 0 ||
 	    copy_sealed(from, cluster, to, "pages.json", "page-secret", err) < 0 ||
 	    vckpt_places_own(from, cluster, &p, err) < 0)
@@ -496,6 +519,19 @@ bool vckpt_copy_is_same(const struct vckpt_epoch *a, const struct vckpt_epoch *b
 	return true;
 }
 
+struct where {
+	const struct vckpt_store *place;
+	const char *cluster;
+};
+
+static int has_layer(void *arg, const json_t *layer, struct vckpt_error *err)
+{
+	const struct where *w = arg;
+
+	(void)err;
+	return vckpt_layer_copied(w->place, w->cluster, layer, NULL) ? 0 : -1;
+}
+
 enum vckpt_copy_state vckpt_copy_look(const struct vckpt_store *place, const char *cluster,
 				      uint64_t epoch, const struct vckpt_epoch *is)
 {
@@ -511,6 +547,9 @@ enum vckpt_copy_state vckpt_copy_look(const struct vckpt_store *place, const cha
 	for (size_t i = 0; i < e.n_guests; i++)
 		if (!has_guest(place, cluster, epoch, &e.guests[i]))
 			return VCKPT_COPY_PARTLY;
+	if (vckpt_layers_each(&e, has_layer, &(struct where){place, cluster}, NULL) < 0 &&
+	    vckpt_places_check_lead(place, cluster, false, NULL) < 0)
+		return VCKPT_COPY_DISKS;
 	return VCKPT_COPY_WHOLE;
 }
 
@@ -518,30 +557,46 @@ const char *vckpt_copy_name(enum vckpt_copy_state s)
 {
 	static const char *const names[] = {[VCKPT_COPY_NONE] = "no",
 					    [VCKPT_COPY_WHOLE] = "whole",
+					    [VCKPT_COPY_DISKS] = "without disks",
 					    [VCKPT_COPY_PARTLY] = "partly",
 					    [VCKPT_COPY_ANOTHER] = "another",
-					    [VCKPT_COPY_UNKNOWN] = "unreachable"};
+					    [VCKPT_COPY_UNKNOWN] = "unreachable",
+					    [VCKPT_COPY_SILENT] = "does not answer"};
 
 	return names[s];
 }
 
-json_t *vckpt_copies(const struct vckpt_store *store, const struct vckpt_store_places *places,
+static json_t *copy_at(struct vckpt_reach *reach, const struct vckpt_store_places *places, size_t i,
+		       size_t self, const char *cluster, uint64_t epoch,
+		       const struct vckpt_epoch *is)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	const struct vckpt_store *at = i == self ? vckpt_reach_store(reach)
+						 : vckpt_reach_open(reach, places->v[i].path, &why);
+	enum vckpt_copy_state state = !at && why.code == VCKPT_ETIME
+					      ? VCKPT_COPY_SILENT
+					      : vckpt_copy_look(at, cluster, epoch, is);
+
+	return json_pack("{s:s, s:b, s:b, s:s}", "path", places->v[i].path, "lead",
+			 i == places->lead, "near", (int)places->v[i].near, "state",
+			 vckpt_copy_name(state));
+}
+
+json_t *vckpt_copies(struct vckpt_reach *reach, const struct vckpt_store_places *places,
 		     const char *cluster, uint64_t epoch)
 {
 	vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
+	const struct vckpt_store *store = vckpt_reach_store(reach);
 	const struct vckpt_epoch *is = NULL;
 	json_t *list = json_array();
+	size_t self;
 
-	if (places->n && vckpt_catalogue_get(store, cluster, epoch, &e, NULL) == 0)
+	if (!places->n)
+		return list;
+	self = vckpt_places_find(places, vckpt_store_path(store));
+	if (vckpt_catalogue_get(store, cluster, epoch, &e, NULL) == 0)
 		is = &e;
-	for (size_t i = 0; i < places->n; i++) {
-		struct vckpt_store *p = vckpt_place_open(store, places->v[i].path, NULL);
-
-		json_array_append_new(
-			list, json_pack("{s:s, s:b, s:b, s:s}", "path", places->v[i].path, "lead",
-					i == places->lead, "near", (int)places->v[i].near, "state",
-					vckpt_copy_name(vckpt_copy_look(p, cluster, epoch, is))));
-		vckpt_store_close(p);
-	}
+	for (size_t i = 0; i < places->n; i++)
+		json_array_append_new(list, copy_at(reach, places, i, self, cluster, epoch, is));
 	return list;
 }

@@ -16,9 +16,11 @@
 #include "base/error.h"
 #include "store/lease.h"
 #include "store/places.h"
+#include "store/reach.h"
 #include "store/store.h"
 
 struct vckpt_copy_options {
+	bool deep; /* all that is there already is read, too: it may be damaged */
 	/* `done` of `total` bytes; false: give up (VCKPT_ECANCELED).  NULL: none. */
 	bool (*tick)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
@@ -26,6 +28,7 @@ struct vckpt_copy_options {
 
 struct vckpt_copied {
 	uint64_t files, bytes; /* written */
+	unsigned unseen;       /* layers of disks that cannot be seen from here */
 	bool there;            /* it was whole before */
 };
 
@@ -47,13 +50,16 @@ int vckpt_store_copy(const struct vckpt_store *from, uint64_t epoch, struct vckp
 int vckpt_copy_state(const struct vckpt_store *from, const char *cluster,
 		     const struct vckpt_store *to, struct vckpt_error *err);
 
-/* How much of an epoch is at a place, by names and sizes. */
+/* How much of an epoch is at a place, by names and sizes.  At the place that leads the layers of
+ * disks are where the disks are, and are not looked at. */
 enum vckpt_copy_state {
 	VCKPT_COPY_NONE,    /* no entry */
 	VCKPT_COPY_WHOLE,   /* all is there */
+	VCKPT_COPY_DISKS,   /* all but layers of its disks */
 	VCKPT_COPY_PARTLY,  /* an entry, and files are missing or it cannot be read */
 	VCKPT_COPY_ANOTHER, /* one that got this number there, when that place led */
 	VCKPT_COPY_UNKNOWN, /* nobody can look there now */
+	VCKPT_COPY_SILENT,  /* whoever serves it does not answer */
 };
 
 /* `place` NULL: nobody can look; `is`: the store's own entry, NULL if it cannot be read. */
@@ -62,12 +68,12 @@ enum vckpt_copy_state vckpt_copy_look(const struct vckpt_store *place, const cha
 				      uint64_t epoch, const struct vckpt_epoch *is);
 /* Are these two entries of one epoch? */
 bool vckpt_copy_is_same(const struct vckpt_epoch *a, const struct vckpt_epoch *b);
-/* "whole", "partly", "no", "another", "unreachable". */
+/* "whole", "without disks", "partly", "no", "another", "unreachable", "does not answer". */
 const char *vckpt_copy_name(enum vckpt_copy_state s);
 
 /* One for each place in the order of the list: [{"path", "lead": bool, "near": bool, "state"}]; a
  * new reference, empty for a cluster with one place. */
-json_t *vckpt_copies(const struct vckpt_store *store, const struct vckpt_store_places *places,
+json_t *vckpt_copies(struct vckpt_reach *reach, const struct vckpt_store_places *places,
 		     const char *cluster, uint64_t epoch);
 
 #endif

@@ -122,6 +122,22 @@ static int begin(struct job *j, struct vckpt_error *err)
 	return open_pack(j->c, &j->from, j->c->from, err);
 }
 
+/* The block of this header in `p`, whole, into the room.  NULL or what is wrong with it. */
+static const char *take(const struct job *j, const struct pack *p, uint64_t at,
+			const struct vckpt_block_ref *want)
+{
+	size_t len = VCKPT_BLOCK_HEADER + (size_t)want->stored;
+	struct vckpt_block_ref is = {0};
+	uint32_t number;
+
+	if (p->fd < 0 || p->bytes < at + len ||
+	    vckpt_pread_full(p->fd, j->room, len, at, p->path, NULL) < 0)
+		return "it cannot be read";
+	if (vckpt_block_dropped(j->room + VCKPT_BLOCK_HEADER, want->stored))
+		return "it was taken out by a prune";
+	return vckpt_block_check(j->room, len, want, &number, &is);
+}
+
 /* ---- is it there? ---- */
 
 static int has_block(const struct job *j, uint64_t at, struct vckpt_block_ref *ref, bool *has,
@@ -140,8 +156,11 @@ static int has_block(const struct job *j, uint64_t at, struct vckpt_block_ref *r
 		return 0;
 	if (is_gone(j, &j->was, at, ref->stored, &gone, err) < 0)
 		return -1;
-	if (!gone)
+	if (!gone) {
+		ref->offset = at;
+		*has = !j->c->deep || !take(j, &j->was, at, ref);
 		return 0;
+	}
 	if (is_gone(j, &j->from, at, ref->stored, &both, err) < 0)
 		return -1;
 	/* One that is at neither is told of by the copy, if it is known to be needed. */
@@ -164,7 +183,8 @@ int vckpt_pack_copied(const struct vckpt_pack_copy *c, bool *there, struct vckpt
 	     at += VCKPT_BLOCK_HEADER + (uint64_t)ref.stored) {
 		bool has;
 
-		if (has_block(&j, at, &ref, &has, err) < 0)
+		if ((c->step && c->step(c->arg, 0, err) < 0) ||
+		    has_block(&j, at, &ref, &has, err) < 0)
 			return -1;
 		if (!has)
 			return 0;
@@ -175,28 +195,26 @@ int vckpt_pack_copied(const struct vckpt_pack_copy *c, bool *there, struct vckpt
 
 /* ---- copying ---- */
 
+/* However short it is, or damaged its header: each block of it that is taken is compared with its
+ * checksum, up to its end. */
+static void open_was(struct pack *p, const char *path)
+{
+	struct stat st;
+
+	p->path = path;
+	p->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (p->fd >= 0 && fstat(p->fd, &st) == 0 && S_ISREG(st.st_mode))
+		p->bytes = (uint64_t)st.st_size;
+	else
+		vckpt_close_fd(&p->fd);
+}
+
 static int put(const struct job *j, const void *data, size_t len, uint64_t at,
 	       struct vckpt_error *err)
 {
 	if (vckpt_fault_point("store.copy.write", NULL, err) < 0)
 		return -1;
 	return vckpt_pwrite_full(j->to, data, len, at, j->aside, err);
-}
-
-/* The block of this header in `p`, whole, into the room.  NULL or what is wrong with it. */
-static const char *take(const struct job *j, const struct pack *p, uint64_t at,
-			const struct vckpt_block_ref *want)
-{
-	size_t len = VCKPT_BLOCK_HEADER + (size_t)want->stored;
-	struct vckpt_block_ref is = {0};
-	uint32_t number;
-
-	if (p->fd < 0 || p->bytes < at + len ||
-	    vckpt_pread_full(p->fd, j->room, len, at, p->path, NULL) < 0)
-		return "it cannot be read";
-	if (vckpt_block_dropped(j->room + VCKPT_BLOCK_HEADER, want->stored))
-		return "it was taken out by a prune";
-	return vckpt_block_check(j->room, len, want, &number, &is);
 }
 
 static int copy_block(const struct job *j, uint64_t at, const struct vckpt_block_ref *ref,
@@ -271,8 +289,7 @@ int vckpt_pack_copy(const struct vckpt_pack_copy *c, struct vckpt_error *err)
 
 	if (begin(&j, err) < 0)
 		return -1;
-	if (open_pack(c, &j.was, c->to, NULL) < 0 || j.was.bytes != j.from.bytes)
-		vckpt_close_fd(&j.was.fd);
+	open_was(&j.was, c->to);
 	if (snprintf(j.aside, sizeof(j.aside), "%s.new-%d", c->to, (int)getpid()) >=
 	    (int)sizeof(j.aside))
 		return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", c->to);

@@ -13,12 +13,15 @@ struct vckpt_pack_copy {
 	const uint8_t *uuid;
 	const struct vckpt_store_file *is;  /* as a map says; NULL: nobody could say */
 	const struct vckpt_used_pack *used; /* blocks that must be there, unless used->unknown */
-	/* Before each block is written, with its bytes; if it fails all fails.  NULL: none. */
+	bool deep; /* what is at `to` already is believed only after its checksum */
+	/* Before each block is written, with its bytes, or looked at, with 0; if it fails all
+	 * fails. NULL: none. */
 	int (*step)(void *arg, uint64_t bytes, struct vckpt_error *err);
 	void *arg;
 };
 
-/* Has `to` all that is needed?  Reads headers, and a little of each block that is needed. */
+/* Has `to` all that is needed?  Reads headers, and a little of each block that is needed, or all of
+ * it. */
 int vckpt_pack_copied(const struct vckpt_pack_copy *c, bool *there, struct vckpt_error *err);
 
 /*

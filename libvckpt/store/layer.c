@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -67,6 +69,8 @@ struct sum {
 	vckpt_layer_tick *tick;
 	void *arg;
 	const char *path;
+	int to; /* also written there; -1: only read */
+	const char *to_path;
 };
 
 static int add(struct sum *s, const void *data, size_t len, struct vckpt_error *err)
@@ -83,6 +87,15 @@ static int add_hole(struct sum *s, uint64_t len, struct vckpt_error *err)
 		if (add(s, zeros, len < ROOM ? (size_t)len : ROOM, err) < 0)
 			return -1;
 	return 0;
+}
+
+/* How much may be read at once: not into the next hole. */
+static size_t next_piece(int fd, uint64_t at, uint64_t bytes)
+{
+	off_t hole = lseek(fd, (off_t)at, SEEK_HOLE);
+	uint64_t till = hole > (off_t)at && (uint64_t)hole < bytes ? (uint64_t)hole : bytes;
+
+	return till - at < ROOM ? (size_t)(till - at) : ROOM;
 }
 
 /* Holes are as good as zeros, and not read. */
@@ -103,7 +116,7 @@ static int add_file(struct sum *s, int fd, uint64_t bytes, char *room, struct vc
 			at = (uint64_t)data;
 			continue;
 		}
-		want = bytes - at < ROOM ? (size_t)(bytes - at) : ROOM;
+		want = next_piece(fd, at, bytes);
 		n = pread(fd, room, want, (off_t)at);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -112,6 +125,10 @@ static int add_file(struct sum *s, int fd, uint64_t bytes, char *room, struct vc
 		if (n == 0)
 			return vckpt_fail(err, VCKPT_EDAMAGED, "%s ends at byte %" PRIu64, s->path,
 					  at);
+		if (s->to >= 0 &&
+		    (vckpt_fault_point("store.layer.copy", NULL, err) < 0 ||
+		     vckpt_pwrite_full(s->to, room, (size_t)n, at, s->to_path, err) < 0))
+			return -1;
 		if (add(s, room, (size_t)n, err) < 0)
 			return -1;
 		at += (uint64_t)n;
@@ -119,23 +136,31 @@ static int add_file(struct sum *s, int fd, uint64_t bytes, char *room, struct vc
 	return 0;
 }
 
-static int digest_of(int fd, const char *path, uint64_t bytes, vckpt_layer_tick *tick, void *arg,
-		     char hex[VCKPT_DIGEST_TEXT], struct vckpt_error *err)
+static int run_sum(struct sum *s, int fd, uint64_t bytes, char hex[VCKPT_DIGEST_TEXT],
+		   struct vckpt_error *err)
 {
-	struct sum s = {vckpt_digest_begin(), tick, arg, path};
 	vckpt_autofree char *room = malloc(ROOM);
 	struct vckpt_digest is;
 	int rc;
 
-	if (!s.state || !room) {
-		vckpt_digest_end(s.state, NULL);
-		return vckpt_fail_errno(err, "no memory to read %s", path);
+	s->state = vckpt_digest_begin();
+	if (!s->state || !room) {
+		vckpt_digest_end(s->state, NULL);
+		return vckpt_fail_errno(err, "no memory to read %s", s->path);
 	}
-	rc = add_file(&s, fd, bytes, room, err);
-	vckpt_digest_end(s.state, rc == 0 ? &is : NULL);
+	rc = add_file(s, fd, bytes, room, err);
+	vckpt_digest_end(s->state, rc == 0 ? &is : NULL);
 	if (rc == 0)
 		vckpt_digest_text(&is, hex);
 	return rc;
+}
+
+static int digest_of(int fd, const char *path, uint64_t bytes, vckpt_layer_tick *tick, void *arg,
+		     char hex[VCKPT_DIGEST_TEXT], struct vckpt_error *err)
+{
+	struct sum s = {.tick = tick, .arg = arg, .path = path, .to = -1};
+
+	return run_sum(&s, fd, bytes, hex, err);
 }
 
 static int open_layer(const char *path, struct stat *st, struct vckpt_error *err)
@@ -243,32 +268,133 @@ int vckpt_layers_sum(const json_t *disks, const json_t *known, vckpt_layer_tick 
 	return 0;
 }
 
-static int verify_layer(const json_t *layer, vckpt_layer_tick *tick, void *arg,
+static int check_size(const json_t *layer, const char *path, const struct stat *st,
+		      struct vckpt_error *err)
+{
+	json_int_t bytes = json_integer_value(json_object_get(layer, "bytes"));
+
+	if (st->st_size == bytes)
+		return 0;
+	return vckpt_fail(err, VCKPT_EDAMAGED,
+			  "%s is damaged: it has %lld bytes, not the %lld of the epoch's layer",
+			  path, (long long)st->st_size, (long long)bytes);
+}
+
+static int check_digest(const json_t *layer, const char *path, const char *hex,
 			struct vckpt_error *err)
 {
-	const char *path = text_of(layer, "path");
-	json_int_t bytes = json_integer_value(json_object_get(layer, "bytes"));
+	if (strcmp(hex, text_of(layer, "xxh3_128")) == 0)
+		return 0;
+	return vckpt_fail(err, VCKPT_EDAMAGED,
+			  "%s is damaged, or was written to since: it is not the layer that "
+			  "the epoch froze (checksum differs)",
+			  path);
+}
+
+int vckpt_layer_verify(const json_t *layer, const char *path, vckpt_layer_tick *tick, void *arg,
+		       struct vckpt_error *err)
+{
 	vckpt_autofd int fd = -1;
 	char hex[VCKPT_DIGEST_TEXT];
 	struct stat st;
 
 	fd = open_layer(path, &st, err);
-	if (fd < 0 || vckpt_fault_point("store.layer.verify", NULL, err) < 0)
+	if (fd < 0 || vckpt_fault_point("store.layer.verify", NULL, err) < 0 ||
+	    check_size(layer, path, &st, err) < 0 ||
+	    digest_of(fd, path, (uint64_t)st.st_size, tick, arg, hex, err) < 0)
 		return -1;
-	if (st.st_size != bytes)
-		return vckpt_fail(err, VCKPT_EDAMAGED,
-				  "%s is damaged: it has %lld bytes, not the %lld of the epoch's "
-				  "layer",
-				  path, (long long)st.st_size, (long long)bytes);
-	if (digest_of(fd, path, (uint64_t)bytes, tick, arg, hex, err) < 0)
+	return check_digest(layer, path, hex, err);
+}
+
+/* Owner and mode go along, as far as they can: who may run the guest may read its disk. */
+static int write_copy(const json_t *layer, struct sum *s, int fd, const struct stat *st,
+		      struct vckpt_error *err)
+{
+	char hex[VCKPT_DIGEST_TEXT];
+
+	if (run_sum(s, fd, (uint64_t)st->st_size, hex, err) < 0 ||
+	    check_digest(layer, s->path, hex, err) < 0)
 		return -1;
-	if (strcmp(hex, text_of(layer, "xxh3_128")) != 0)
-		return vckpt_fail(
-			err, VCKPT_EDAMAGED,
-			"%s is damaged, or was written to since: it is not the layer that "
-			"the epoch froze (checksum differs)",
-			path);
+	if (fchown(s->to, st->st_uid, st->st_gid) < 0 && errno != EPERM)
+		return vckpt_fail_errno(err, "cannot give %s its owner", s->to_path);
+	if (fchmod(s->to, st->st_mode & 0666) < 0 || ftruncate(s->to, st->st_size) < 0)
+		return vckpt_fail_errno(err, "cannot write %s", s->to_path);
+	return fsync(s->to) < 0 ? vckpt_fail_errno(err, "cannot sync %s", s->to_path) : 0;
+}
+
+/* Locked: guests that share a base are restarted side by side, each by a thread that misses it. */
+static int try_aside(const char *aside, struct vckpt_error *err)
+{
+	vckpt_autofd int fd = open(aside, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat is, named;
+
+	if (fd < 0)
+		return vckpt_fail_errno(err, "cannot create %s", aside);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK
+			       ? vckpt_fail(err, VCKPT_EBUSY, "somebody else writes %s", aside)
+			       : vckpt_fail_errno(err, "cannot lock %s", aside);
+	/* Who had it may have given it its name since it was opened. */
+	if (fstat(fd, &is) == 0 && lstat(aside, &named) == 0 && is.st_ino == named.st_ino &&
+	    is.st_dev == named.st_dev)
+		return vckpt_steal_fd(&fd);
+	return vckpt_fail(err, VCKPT_EBUSY, "somebody else wrote %s", aside);
+}
+
+/* *fd -1: others have made it meanwhile, by its size. */
+static int lock_aside(const json_t *layer, const char *aside, const struct sum *s, const char *to,
+		      int *fd, struct vckpt_error *err)
+{
+	const struct timespec nap = {.tv_nsec = 20000000};
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	struct stat st;
+
+	while ((*fd = try_aside(aside, &why)) < 0 && why.code == VCKPT_EBUSY) {
+		if (s->tick && !s->tick(s->arg, 0))
+			return vckpt_fail(err, VCKPT_ECANCELED, "%s is given up", aside);
+		nanosleep(&nap, NULL);
+	}
+	if (*fd < 0) {
+		if (err)
+			*err = why;
+		return -1;
+	}
+	if (stat(to, &st) == 0 && check_size(layer, to, &st, NULL) == 0) {
+		unlink(aside);
+		vckpt_close_fd(fd);
+	}
 	return 0;
+}
+
+int vckpt_layer_copy(const json_t *layer, const char *from, const char *to, vckpt_layer_tick *tick,
+		     void *arg, struct vckpt_error *err)
+{
+	struct sum s = {.tick = tick, .arg = arg, .path = from, .to = -1};
+	vckpt_autofd int fd = -1, out = -1;
+	char aside[PATH_MAX];
+	struct stat st;
+
+	if (snprintf(aside, sizeof(aside), "%s.vckpt-new", to) >= (int)sizeof(aside))
+		return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", to);
+	fd = open_layer(from, &st, err);
+	if (fd < 0 || check_size(layer, from, &st, err) < 0)
+		return -1;
+	if (lock_aside(layer, aside, &s, to, &out, err) < 0)
+		return -1;
+	if (out < 0)
+		return 0;
+	s.to = out;
+	s.to_path = aside;
+	/* One that was killed may have left something there. */
+	if (ftruncate(out, 0) < 0) {
+		vckpt_fail_errno(err, "cannot write %s", aside);
+	} else if (write_copy(layer, &s, fd, &st, err) == 0) {
+		if (rename(aside, to) == 0)
+			return sync_folder_of(to, err);
+		vckpt_fail_errno(err, "cannot rename %s to %s", aside, to);
+	}
+	unlink(aside);
+	return -1;
 }
 
 int vckpt_layers_verify(const json_t *disks, vckpt_layer_tick *tick, void *arg,
@@ -279,7 +405,7 @@ int vckpt_layers_verify(const json_t *disks, vckpt_layer_tick *tick, void *arg,
 
 	json_array_foreach (disks, i, one)
 		json_array_foreach (json_object_get(one, "layers"), k, layer)
-			if (verify_layer(layer, tick, arg, err) < 0)
+			if (vckpt_layer_verify(layer, text_of(layer, "path"), tick, arg, err) < 0)
 				return vckpt_error_prefix(err, "disk %s", text_of(one, "target"));
 	return 0;
 }

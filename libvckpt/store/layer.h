@@ -37,6 +37,20 @@ int vckpt_layers_sum(const json_t *disks, const json_t *known, vckpt_layer_tick 
 int vckpt_layers_verify(const json_t *disks, vckpt_layer_tick *tick, void *arg,
 			struct vckpt_error *err);
 
+/* One of them, which is at `path`. */
+int vckpt_layer_verify(const json_t *layer, const char *path, vckpt_layer_tick *tick, void *arg,
+		       struct vckpt_error *err);
+
+/*
+ * Makes `to` out of `from`, which is this layer: compared with its digest on the way, written
+ * aside, synced, renamed.  Holes stay holes; owner and mode are as at `from` where we may.  Others
+ * who make the same `to`, threads, too, are waited for (then `tick` is told of 0 bytes); what they
+ * made is taken by its size.  Failures are those of vckpt_layer_verify(), and of writing; then `to`
+ * is what it was.
+ */
+int vckpt_layer_copy(const json_t *layer, const char *from, const char *to, vckpt_layer_tick *tick,
+		     void *arg, struct vckpt_error *err);
+
 /* The backing file that a qcow2 file names, as a whole path; "" if it names none, or is no qcow2
  * file. */
 int vckpt_layer_backing(const char *path, char out[PATH_MAX], struct vckpt_error *err);

@@ -6,10 +6,12 @@
 
 #include "base/cleanup.h"
 #include "store/copy.h"
+#include "store/reach.h"
 
 /* All places in the order in which they are asked; `self` is the store's own, which stays open. */
 struct ring {
 	const struct vckpt_store *store;
+	struct vckpt_reach *reach; /* NULL: no memory, no place but the store */
 	struct vckpt_store_places p;
 	size_t order[VCKPT_PLACES_MAX + 1], n, self; /* `self` in order[]: the number p.n */
 	struct vckpt_epoch is; /* the store's own entry, epoch 0 if it cannot be read */
@@ -19,6 +21,7 @@ static void end_ring(struct ring *r)
 {
 	vckpt_epoch_clear(&r->is);
 	vckpt_places_clear(&r->p);
+	vckpt_reach_free(r->reach);
 }
 
 /* A list that cannot be read is none: what is here can be read all the same. */
@@ -27,7 +30,9 @@ static void make_ring(struct ring *r, const struct vckpt_store *store, const cha
 	size_t own;
 
 	r->store = store;
-	vckpt_places_own(store, cluster, &r->p, NULL);
+	r->reach = vckpt_reach_new(store);
+	if (r->reach)
+		vckpt_places_own(store, cluster, &r->p, NULL);
 	own = vckpt_places_find(&r->p, vckpt_store_path(store));
 	for (size_t i = 0; i < r->p.n; i++)
 		if (i != own && r->p.v[i].near)
@@ -39,9 +44,10 @@ static void make_ring(struct ring *r, const struct vckpt_store *store, const cha
 			r->order[r->n++] = i;
 }
 
-static struct vckpt_store *open_place(const struct ring *r, size_t k)
+/* It stays the ring's. */
+static const struct vckpt_store *open_place(const struct ring *r, size_t k)
 {
-	return vckpt_place_open(r->store, r->p.v[r->order[k]].path, NULL);
+	return vckpt_reach_open(r->reach, r->p.v[r->order[k]].path, NULL);
 }
 
 static bool is_the_same(const struct ring *r, const struct vckpt_store *at, const char *cluster,
@@ -59,8 +65,11 @@ static bool open_at(const struct ring *r, size_t k, const char *cluster, uint64_
 	const struct vckpt_store *at = r->store;
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 
-	if (k != r->self)
-		at = out->other = vckpt_place_open(r->store, r->p.v[r->order[k]].path, &why);
+	if (k != r->self) {
+		/* Its own, which is kept; but only of one that has answered. */
+		at = vckpt_reach_open(r->reach, r->p.v[r->order[k]].path, &why);
+		at = out->other = at ? vckpt_store_open(vckpt_store_path(at), &why) : NULL;
+	}
 	if (at && k != r->self && !is_the_same(r, at, cluster, epoch))
 		vckpt_fail(&why, VCKPT_EREFUSED,
 			   "%s has another epoch of this number: `vckpt prune` the one that is not "
@@ -94,11 +103,10 @@ int vckpt_nearest_open(const struct vckpt_store *store, const char *cluster, uin
 	if (k == r.n)
 		return vckpt_fail(err, out->why.code, "%s", out->why.text);
 	for (size_t i = 0; i < r.n; i++) {
-		struct vckpt_store *other = i == k || i == r.self ? NULL : open_place(&r, i);
+		const struct vckpt_store *other = i == k || i == r.self ? NULL : open_place(&r, i);
 
 		if (i != k && (other || i == r.self))
 			vckpt_image_add_place(out->image, other ? other : store);
-		vckpt_store_close(other);
 	}
 	return 0;
 }
@@ -121,12 +129,11 @@ int vckpt_nearest_entry(const struct vckpt_store *store, const char *cluster, ui
 		return 0;
 	make_ring(&r, store, cluster);
 	for (size_t k = 0; k < r.n; k++) {
-		struct vckpt_store *other = k == r.self ? NULL : open_place(&r, k);
+		const struct vckpt_store *other = k == r.self ? NULL : open_place(&r, k);
 		int rc = other ? vckpt_catalogue_get(other, cluster, epoch, e, NULL) : -1;
 
 		if (rc == 0 && at)
 			snprintf(at, PATH_MAX, "%s", vckpt_store_path(other));
-		vckpt_store_close(other);
 		if (rc == 0)
 			return 0;
 	}
@@ -145,14 +152,13 @@ int vckpt_nearest_newest(const struct vckpt_store *store, const char *cluster, u
 	make_ring(&r, store, cluster);
 	*epoch = 0;
 	for (size_t k = 0; k < r.n; k++) {
-		struct vckpt_store *other = k == r.self ? NULL : open_place(&r, k);
+		const struct vckpt_store *other = k == r.self ? NULL : open_place(&r, k);
 		uint64_t is;
 
 		if (other && vckpt_catalogue_newest(other, cluster, &is, NULL) == 0) {
 			found = true;
 			*epoch = is > *epoch ? is : *epoch;
 		}
-		vckpt_store_close(other);
 	}
 	return found ? 0 : vckpt_fail(err, why.code, "%s", why.text);
 }

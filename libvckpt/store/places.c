@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "store/layout.h"
+#include "store/reach.h"
 #include "store/seal.h"
 
 #define KIND "places"
@@ -136,17 +137,32 @@ static bool is_same(const char *a, const char *b)
 {
 	struct stat x, y;
 
-	if (strcmp(a, b) == 0)
-		return true;
 	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-size_t vckpt_places_find(const struct vckpt_store_places *p, const char *path)
+static size_t find_name(const struct vckpt_store_places *p, const char *path)
 {
 	size_t i = 0;
 
-	while (i < p->n && !is_same(p->v[i].path, path))
+	while (i < p->n && strcmp(p->v[i].path, path) != 0)
 		i++;
+	return i;
+}
+
+/* By name first: to look at a folder is to ask its server. */
+size_t vckpt_places_find(const struct vckpt_store_places *p, const char *path)
+{
+	char whole[PATH_MAX];
+	size_t i = find_name(p, path);
+
+	if (i == p->n && p->n && realpath(path, whole))
+		i = find_name(p, whole);
+	if (i < p->n)
+		return i;
+	for (i = 0; i < p->n; i++)
+		if (vckpt_reach_ask(p->v[i].path, VCKPT_REACH_PATIENCE, NULL) == 0 &&
+		    is_same(p->v[i].path, path))
+			break;
 	return i;
 }
 
@@ -170,49 +186,6 @@ int vckpt_places_add(struct vckpt_store_places *p, const char *path, bool near,
 	return push(p, path, near) < 0 ? vckpt_fail_errno(err, "no memory for a place") : 1;
 }
 
-struct vckpt_store *vckpt_place_open(const struct vckpt_store *store, const char *path,
-				     struct vckpt_error *err)
-{
-	struct vckpt_store *other = vckpt_store_open(path, err);
-
-	if (!other || strcmp(vckpt_store_uuid(other), vckpt_store_uuid(store)) == 0)
-		return other;
-	vckpt_store_close(other);
-	vckpt_fail(err, VCKPT_EREFUSED, "%s is another store, and no copy of %s", path,
-		   vckpt_store_path(store));
-	return NULL;
-}
-
-int vckpt_places_get(const struct vckpt_store *store, const char *cluster,
-		     struct vckpt_store_places *p, struct vckpt_error *err)
-{
-	vckpt_auto(vckpt_places_clear) struct vckpt_store_places own = {0};
-
-	memset(p, 0, sizeof(*p));
-	if (vckpt_places_own(store, cluster, &own, err) < 0)
-		return -1;
-	for (size_t i = 0; i < own.n; i++) {
-		struct vckpt_store *other = NULL;
-		struct vckpt_store_places is = {0};
-
-		if (!is_same(own.v[i].path, vckpt_store_path(store)))
-			other = vckpt_place_open(store, own.v[i].path, NULL);
-		if (other && vckpt_places_own(other, cluster, &is, NULL) == 0 &&
-		    is.version > own.version && is.version > p->version) {
-			vckpt_places_clear(p);
-			*p = is;
-		} else {
-			vckpt_places_clear(&is);
-		}
-		vckpt_store_close(other);
-	}
-	if (!p->version) {
-		*p = own;
-		memset(&own, 0, sizeof(own));
-	}
-	return 0;
-}
-
 int vckpt_places_check_lead(const struct vckpt_store *store, const char *cluster, bool ask,
 			    struct vckpt_error *err)
 {
@@ -220,7 +193,7 @@ int vckpt_places_check_lead(const struct vckpt_store *store, const char *cluster
 
 	if ((ask ? vckpt_places_get : vckpt_places_own)(store, cluster, &p, err) < 0)
 		return -1;
-	if (p.n == 0 || is_same(p.v[p.lead].path, vckpt_store_path(store)))
+	if (p.n == 0 || vckpt_places_find(&p, vckpt_store_path(store)) == p.lead)
 		return 0;
 	return vckpt_fail(err, VCKPT_EREFUSED,
 			  "%s has copies of cluster %s, and %s leads: name that store, or, if it "

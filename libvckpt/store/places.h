@@ -47,14 +47,15 @@ int vckpt_places_own(const struct vckpt_store *store, const char *cluster,
 int vckpt_places_put(const struct vckpt_store *store, const char *cluster,
 		     const struct vckpt_store_places *p, struct vckpt_error *err);
 
-/* Its index in the list, by what the path leads to; p->n if it is not there. */
+/* Its index in the list, by its name or by what the path leads to; p->n if it is not there. */
 size_t vckpt_places_find(const struct vckpt_store_places *p, const char *path);
 
 /* Adds a place at the end (or changes `near`): 1 if the list is another now, 0, or -1. */
 int vckpt_places_add(struct vckpt_store_places *p, const char *path, bool near,
 		     struct vckpt_error *err);
 
-/* Opens one of them: VCKPT_EREFUSED if another store is there by now. */
+/* Opens one of them: VCKPT_EREFUSED if another store is there by now, VCKPT_ETIME if its server
+ * does not answer (store/reach.h). */
 struct vckpt_store *vckpt_place_open(const struct vckpt_store *store, const char *path,
 				     struct vckpt_error *err);
 

@@ -203,7 +203,7 @@ static int cheapest_first(const void *a, const void *b)
 /* A pack that nobody can look into stays; only a full disk or a lost lease ends it all. */
 static bool is_of_pack(const struct vckpt_error *why)
 {
-	return why->code == VCKPT_EDAMAGED ||
+	return why->code == VCKPT_EDAMAGED || why->code == VCKPT_ENOTFOUND ||
 	       (why->code == VCKPT_ESYSTEM && why->sys != ENOSPC && why->sys != EDQUOT);
 }
 

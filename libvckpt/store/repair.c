@@ -11,10 +11,15 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "store/catalogue.h"
+#include "store/check.h"
+#include "store/fetch.h"
 #include "store/layout.h"
 #include "store/sweep.h"
+
+#define RENEW (5 * VCKPT_S)
 
 struct repair {
 	const struct vckpt_store *store;
@@ -22,13 +27,17 @@ struct repair {
 	struct vckpt_lease *lease; /* NULL: nothing is changed */
 	char top[PATH_MAX];        /* the cluster's folder */
 	json_t *deeds;
-	json_t *epochs; /* to be taken aside: "NUMBER" -> why */
+	json_t *epochs;  /* to be taken aside: "NUMBER" -> why */
+	json_t *missing; /* of which something is not there, or cannot be read: the same */
+	json_t *fetched; /* brought back: the same */
 };
 
 static void end_repair(struct repair *r)
 {
 	json_decref(r->deeds);
 	json_decref(r->epochs);
+	json_decref(r->missing);
+	json_decref(r->fetched);
 }
 
 static const char *text_of(const json_t *j, const char *key)
@@ -65,19 +74,134 @@ static void leave(struct repair *r, const json_t *finding)
 					text_of(finding, "file"), "why", text_of(finding, "cure")));
 }
 
-static void mark_epochs(struct repair *r, const json_t *finding)
+static void number_of(const json_t *hurt, char number[24])
+{
+	snprintf(number, 24, "%06" PRIu64,
+		 (uint64_t)json_integer_value(json_object_get(hurt, "epoch")));
+}
+
+static void mark_epochs(json_t *marked, const json_t *finding)
 {
 	const json_t *hurt;
 	char number[24];
 	size_t i;
 
 	json_array_foreach (json_object_get(finding, "hurts"), i, hurt) {
-		snprintf(number, sizeof(number), "%06" PRIu64,
-			 (uint64_t)json_integer_value(json_object_get(hurt, "epoch")));
-		if (!json_object_get(r->epochs, number))
-			json_object_set_new(r->epochs, number,
-					    json_string(text_of(finding, "text")));
+		number_of(hurt, number);
+		if (!json_object_get(marked, number))
+			json_object_set_new(marked, number, json_string(text_of(finding, "text")));
 	}
+}
+
+/* Is every epoch that it hurts whole again? */
+static bool is_mended(const struct repair *r, const json_t *finding)
+{
+	const json_t *hurt;
+	char number[24];
+	size_t i;
+
+	json_array_foreach (json_object_get(finding, "hurts"), i, hurt) {
+		number_of(hurt, number);
+		if (!json_object_get(r->fetched, number))
+			return false;
+	}
+	return true;
+}
+
+/* In the store's own folders, where a copy can be put. */
+static bool is_of_epoch(const struct repair *r, const json_t *finding)
+{
+	const char *file = text_of(finding, "file");
+
+	return strcmp(text_of(finding, "level"), "lost") == 0 &&
+	       (is_in(r, file, "data") || is_in(r, file, "epochs"));
+}
+
+/* What is lost, and what of it comes back from another place: before anything is put aside, since
+ * an epoch may need packs of another. */
+static int fetch(struct repair *r, const json_t *report, struct vckpt_error *err)
+{
+	json_auto_t *all = json_object();
+	const char *number;
+	const json_t *f;
+	json_t *why;
+	size_t i;
+
+	json_array_foreach (json_object_get(report, "findings"), i, f)
+		if (is_of_epoch(r, f))
+			mark_epochs(strcmp(text_of(f, "code"), "damaged") == 0 ? r->epochs
+									       : r->missing,
+				    f);
+	json_object_update(all, r->missing);
+	json_object_update(all, r->epochs);
+	json_object_foreach (all, number, why) {
+		json_t *deed;
+		int rc = vckpt_fetch_epoch(r->store, r->cluster, r->lease,
+					   strtoull(number, NULL, 10), &deed, err);
+
+		if (rc < 0)
+			return -1;
+		if (rc == 0)
+			continue;
+		json_object_set(deed, "why", why);
+		json_array_append_new(r->deeds, deed);
+		json_object_set(r->fetched, number, why);
+		json_object_del(r->epochs, number);
+		json_object_del(r->missing, number);
+	}
+	return 0;
+}
+
+struct reading {
+	struct vckpt_lease *lease;
+	uint64_t renewed;
+};
+
+static bool on_read(void *arg, uint64_t done, uint64_t total)
+{
+	struct reading *l = arg;
+
+	(void)done, (void)total;
+	if (vckpt_now() - l->renewed < RENEW)
+		return true;
+	l->renewed = vckpt_now();
+	return vckpt_lease_renew(l->lease, NULL) == 0;
+}
+
+static void take_mended(struct repair *r, json_t *marked, const json_t *still)
+{
+	const char *number;
+	json_t *why;
+	void *next;
+
+	json_object_foreach_safe(marked, next, number, why) if (!json_object_get(still, number))
+	{
+		json_object_set(r->fetched, number, why);
+		json_object_del(marked, number);
+	}
+}
+
+/* Packs are shared: what came back with one epoch may have mended others that no place has. */
+static int look_again(struct repair *r, struct vckpt_error *err)
+{
+	struct reading l = {r->lease, vckpt_now()};
+	const struct vckpt_check_options o = {.read_data = true, .tick = on_read, .arg = &l};
+	json_auto_t *report = NULL, *still = json_object();
+	const json_t *f;
+	size_t i;
+
+	if (!r->lease || !json_object_size(r->fetched) ||
+	    json_object_size(r->epochs) + json_object_size(r->missing) == 0)
+		return 0;
+	if (vckpt_store_examine(r->store, r->cluster, &o, &report, err) < 0)
+		return vckpt_lease_check(r->lease, NULL) < 0 ? vckpt_lease_check(r->lease, err)
+							     : -1;
+	json_array_foreach (json_object_get(report, "findings"), i, f)
+		if (is_of_epoch(r, f))
+			mark_epochs(still, f);
+	take_mended(r, r->epochs, still);
+	take_mended(r, r->missing, still);
+	return 0;
 }
 
 /* A file that no epoch needs: the finding says why it goes aside. */
@@ -95,8 +219,9 @@ static int sort_out(struct repair *r, const json_t *report, struct vckpt_error *
 
 		if (strcmp(text_of(f, "level"), "note") == 0)
 			continue;
-		if (lost && damaged && (is_in(r, file, "data") || is_in(r, file, "epochs"))) {
-			mark_epochs(r, f);
+		if (is_of_epoch(r, f)) {
+			if (!damaged && !is_mended(r, f))
+				leave(r, f);
 		} else if (!lost && damaged &&
 			   (is_in(r, file, "history") || is_in(r, file, "pages.json"))) {
 			if (put_file_aside(r, f, err) < 0)
@@ -342,7 +467,9 @@ int vckpt_store_repair(const struct vckpt_store *store, const char *cluster,
 						  .cluster = cluster,
 						  .lease = lease,
 						  .deeds = json_array(),
-						  .epochs = json_object()};
+						  .epochs = json_object(),
+						  .missing = json_object(),
+						  .fetched = json_object()};
 	const char *number;
 	json_t *why;
 	int rc;
@@ -350,7 +477,11 @@ int vckpt_store_repair(const struct vckpt_store *store, const char *cluster,
 	*deeds = NULL;
 	if (vckpt_cluster_path(store, cluster, "", r.top, err) < 0 || may(&r, err) < 0)
 		return -1;
-	rc = sort_out(&r, report, err);
+	rc = fetch(&r, report, err);
+	if (rc == 0)
+		rc = look_again(&r, err);
+	if (rc == 0)
+		rc = sort_out(&r, report, err);
 	json_object_foreach (r.epochs, number, why)
 		if (rc == 0)
 			rc = put_epoch_aside(&r, number, json_string_value(why), err);

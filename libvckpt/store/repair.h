@@ -1,6 +1,6 @@
 /*
- * store/repair.h: after damage: what is lost is taken out of the catalogue, so that the rest is
- * used, swept and pruned as ever.  Nothing is deleted: all that is left of a lost epoch goes to
+ * store/repair.h: after damage: what is lost comes back from another place, or is taken out of the
+ * catalogue, so that the rest is used, swept and pruned as ever.  Nothing is deleted: all that is left of a lost epoch goes to
  * clusters/NAME/lost+found/, in folders as in clusters/NAME, from where it can be put back.
  */
 #ifndef VCKPT_STORE_REPAIR_H
@@ -18,11 +18,13 @@
  * Does what the report of a check (store/check.h, with read_data: else damage is overlooked) calls
  * for.  With a lease it is done; without (NULL) nothing is changed and *deeds says what would be:
  *
- *     [{"what": "aside", "epoch" | "file", "to", "why"},
+ *     [{"what": "fetched", "epoch", "from", "files", "bytes", "why"},
+ *      {"what": "aside", "epoch" | "file", "to", "why"},
  *      {"what": "left", "epoch" | "file", "why"},
  *      {"what": "swept", "files", "bytes"}]
  *
- * Taken aside are epochs of which a guest is lost by damage to the store's own files, and what no
+ * Fetched is what another place of the cluster has whole (store/places.h).  Taken aside are other
+ * epochs of which a guest is lost by damage to the store's own files, and what no
  * epoch needs and is damaged: deeds of the history, the secret for hashes.  Left are epochs whose
  * disks' layers are gone or damaged (they lie outside, and may come back), what could not be read
  * for another reason than damage, and what an administrator has to put back.  *deeds is a new

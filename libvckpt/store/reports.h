@@ -2,6 +2,8 @@
 #ifndef VCKPT_STORE_REPORTS_H
 #define VCKPT_STORE_REPORTS_H
 
+#include <stdint.h>
+
 #include "base/error.h"
 #include "store/store.h"
 
@@ -18,5 +20,9 @@ int vckpt_store_read_reports(const struct vckpt_store *store, const char *cluste
 			     int (*take)(void *arg, const char *line, size_t len,
 					 struct vckpt_error *err),
 			     void *arg, struct vckpt_error *err);
+
+/* Another number than before when lines were added since; 0: there are none, or nobody can tell.
+ * Cheap, to be asked often. */
+uint64_t vckpt_store_reports_mark(const struct vckpt_store *store, const char *cluster);
 
 #endif

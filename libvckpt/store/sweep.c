@@ -14,6 +14,7 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "store/catalogue.h"
+#include "store/layer_copy.h"
 #include "store/layout.h"
 #include "store/lease.h"
 #include "store/sweep.h"
@@ -73,6 +74,15 @@ static int keep_pack(struct keep *k, const char *pack)
 		       : 0;
 }
 
+static int keep_layer(void *arg, const json_t *layer, struct vckpt_error *err)
+{
+	char name[VCKPT_LAYER_COPY_NAME];
+
+	(void)err;
+	vckpt_layer_copy_name(layer, name);
+	return keep_add(arg, name);
+}
+
 static int keep_epoch(struct keep *k, const struct vckpt_epoch *e)
 {
 	static const char *const kinds[] = {"map", "device", "xml", "pack"};
@@ -91,7 +101,7 @@ static int keep_epoch(struct keep *k, const struct vckpt_epoch *e)
 			if (keep_pack(k, r->needs[p]) < 0)
 				return -1;
 	}
-	return 0;
+	return vckpt_layers_each(e, keep_layer, k, NULL);
 }
 
 static bool is_left_out(const struct vckpt_sweep *s, uint64_t epoch)
@@ -174,6 +184,31 @@ static int sweep_folder(const char *data, uint64_t epoch, bool last, const struc
 	return 0;
 }
 
+/* Copies of disks' layers, at a place. */
+static int sweep_layers(const char *top, const struct vckpt_sweep *s, const struct keep *k,
+			struct vckpt_swept *out, struct vckpt_error *err)
+{
+	char dir[PATH_MAX], path[PATH_MAX], name[NAME_MAX + 32];
+	char **names;
+	size_t n;
+	int rc = 0;
+
+	if (snprintf(dir, sizeof(dir), "%s/" VCKPT_LAYERS, top) >= (int)sizeof(dir))
+		return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", top);
+	if (access(dir, F_OK) < 0)
+		return 0;
+	if (vckpt_list_dir(dir, &names, &n, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		snprintf(name, sizeof(name), VCKPT_LAYERS "/%s", names[i]);
+		if (!keep_has(k, name) &&
+		    snprintf(path, sizeof(path), "%s/%s", top, name) < (int)sizeof(path))
+			rc = drop(path, s, out, err);
+	}
+	vckpt_store_free_names(names, n);
+	return rc;
+}
+
 /* Entries written aside by a coordinator that was killed before the rename. */
 static int sweep_asides(const char *dir, const struct vckpt_sweep *s, struct vckpt_swept *out,
 			struct vckpt_error *err)
@@ -206,7 +241,8 @@ int vckpt_sweep_run(const struct vckpt_store *store, const char *cluster,
 	    vckpt_cluster_path(store, cluster, "epochs", epochs, err) < 0 ||
 	    vckpt_cluster_path(store, cluster, "", top, err) < 0 ||
 	    vckpt_list_numbers(data, "", &all, &n, err) < 0 ||
-	    sweep_asides(epochs, s, out, err) < 0 || sweep_asides(top, s, out, err) < 0)
+	    sweep_asides(epochs, s, out, err) < 0 || sweep_asides(top, s, out, err) < 0 ||
+	    sweep_layers(top, s, &keep, out, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		if (all[i] != s->spare &&

@@ -102,6 +102,12 @@ static struct vckpt_used_pack *find(const struct vckpt_used *u, const char *name
 
 static int add_map(struct vckpt_used *u, const struct vckpt_map *m, struct vckpt_error *err)
 {
+	for (uint32_t i = 0; i < m->n_packs; i++) {
+		struct vckpt_used_pack *p = find(u, m->packs[i].name);
+
+		if (p && !p->is.bytes)
+			p->is = (struct vckpt_store_file){m->packs[i].bytes, m->packs[i].digest};
+	}
 	for (uint32_t i = 0; i < m->n_blocks; i++) {
 		struct vckpt_used_pack *p = find(u, m->packs[m->blocks[i].pack].name);
 

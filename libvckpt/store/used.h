@@ -14,6 +14,7 @@ struct vckpt_used_pack {
 	char name[VCKPT_PACK_NAME];
 	uint64_t *at; /* headers of the blocks that are needed, ascending, each once */
 	size_t n, room;
+	struct vckpt_store_file is; /* as maps say; all zero: none of them could be read */
 	struct vckpt_error unknown; /* a map that names it cannot be read: all may be needed */
 };
 

@@ -77,4 +77,11 @@ expect_eq "and no layer" "$(layers)" "$before"
 cp "$TEST_DIR/top" "$top"
 expect_ok "as it was it restores" vckpt restart heat
 expect_match "and agrees" "$(agree)" '^agree'
+
+expect_ok "the disks are copied with the rest" vckpt flush heat "$TEST_DIR/place"
+expect_eq "so the place has it whole" "$(vckpt ls heat --json | jq -r '.[-1].copies[1].state')" whole
+kill_guest n1
+rm "$top"
+expect_ok "a layer that is gone: the restart puts it back" vckpt restart heat --destroy
+expect_match "and memory and disks agree" "$(agree)" '^agree'
 finish

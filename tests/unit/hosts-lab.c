@@ -1,5 +1,6 @@
 #include "hosts-lab.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,35 @@ void lab_close(struct lab *l)
 	lab_at_rest(l->w, "at the end", JOB, all_hosts, 4);
 	vckpt_null_world_free(l->w);
 	unit_remove_folder(l->dir);
+}
+
+static int watched = -1; /* what the watchdog cancels */
+static volatile sig_atomic_t too_long;
+
+static void bite(int sig)
+{
+	const uint64_t one = 1;
+
+	(void)sig;
+	too_long = 1;
+	if (write(watched, &one, sizeof(one)) < 0)
+		abort();
+}
+
+void lab_watch(struct lab *l)
+{
+	const struct sigaction sa = {.sa_handler = bite};
+
+	too_long = 0;
+	watched = l->ctx.cancel_fd;
+	sigaction(SIGALRM, &sa, NULL);
+	alarm(300);
+}
+
+bool lab_took_too_long(void)
+{
+	alarm(0);
+	return too_long;
 }
 
 const char *lab_whereabouts(struct lab *l)

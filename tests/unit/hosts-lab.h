@@ -2,6 +2,8 @@
 #ifndef TEST_HOSTS_LAB_H
 #define TEST_HOSTS_LAB_H
 
+#include <stdbool.h>
+
 #include "cluster/cluster.h"
 #include "host/null/null.h"
 
@@ -23,6 +25,10 @@ void lab_open(struct lab *l, unsigned seed);
 void lab_make_room(struct lab *l);
 /* With lab_at_rest(). */
 void lab_close(struct lab *l);
+/* A call that waits for what never comes is cancelled after five minutes; did that happen?  Asking
+ * ends the watch. */
+void lab_watch(struct lab *l);
+bool lab_took_too_long(void);
 /* "ha ha hb hb": where all live, "-" for nowhere.  Good until the next call. */
 const char *lab_whereabouts(struct lab *l);
 /* Nothing was done that must not be, nobody is left held, paused or half rebuilt, and at most one

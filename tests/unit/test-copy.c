@@ -451,7 +451,7 @@ static void test_killed(void)
 	long point;
 
 	ready(&f, &place);
-	for (point = 1;; point++) {
+	for (point = 1;; point += unit_step()) {
 		pid_t pid;
 
 		copy_both(&f, &place, &copy, &there);
@@ -481,7 +481,7 @@ static void fails_at_each(int error)
 
 	ready(&f, &place);
 	fault.error = error;
-	for (point = 1; status & TRIPPED; point++) {
+	for (point = 1; status & TRIPPED; point += unit_step()) {
 		pid_t pid;
 
 		copy_both(&f, &place, &copy, &there);

@@ -69,6 +69,19 @@ static void test_places(void)
 
 /* ---- the calls, over a real store ---- */
 
+/* What comes before the guests are restored is told by its parts. */
+static void check_parts(const json_t *record, bool elsewhere)
+{
+	const json_t *ms = json_object_get(record, "before_ms");
+
+	if (!record)
+		return;
+	CU_ASSERT(json_number_value(json_object_get(ms, "reach")) > 0);
+	CU_ASSERT(json_number_value(json_object_get(ms, "look")) > 0);
+	CU_ASSERT(json_number_value(json_object_get(ms, "choose")) > 0);
+	CU_ASSERT_EQUAL(json_number_value(json_object_get(ms, "fit")) > 0, elsewhere);
+}
+
 /* words and lost: parted by blanks.  The error's code. */
 static int restart(struct lab *l, const char *words, const char *lost, bool destroy, char *notes)
 {
@@ -94,6 +107,7 @@ static int restart(struct lab *l, const char *words, const char *lost, bool dest
 	memset(&l->err, 0, sizeof(l->err));
 	rc = vckpt_cluster_restart(&l->ctx, 0, &o, &r, &l->err);
 	CU_ASSERT_EQUAL(rc == 0, l->err.code == VCKPT_OK);
+	check_parts(r.record, o.n_on || o.destroy);
 	if (notes)
 		*notes = '\0';
 	json_array_foreach (json_object_get(r.record, "notes"), i, note)

@@ -417,7 +417,7 @@ static void test_killed(void)
 	f.lease = NULL;
 	fault.lazy = true;
 	at_end = size_at_end(&f);
-	for (point = 1;; point++) {
+	for (point = 1;; point += unit_step()) {
 		struct fix copy;
 		pid_t pid;
 
@@ -451,7 +451,7 @@ static void fails_at_each(int error)
 	f.lease = NULL;
 	fault.lazy = true;
 	at_end = size_at_end(&f);
-	for (point = 1; more; point++) {
+	for (point = 1; more; point += unit_step()) {
 		json_t *r = NULL;
 		struct fix copy;
 		int rc;

@@ -4,46 +4,11 @@
 #include "pages-kit.h"
 
 #include "cluster/prune.h"
-#include "cluster/repair.h"
 #include "fault-kit.h"
+#include "repair-kit.h"
 #include "store/history.h"
 #include "store/layer.h"
 #include "store/repair.h"
-
-/* 2 is built upon 1; 3 shares nothing with them. */
-static const struct content is[] = {{1, 0, 0, 0}, {1, 2, 10, 0}, {5, 0, 0, 0}};
-
-static void fill_store(struct fix *f)
-{
-	for (int i = 0; i < 3; i++) {
-		struct vckpt_receipt r;
-
-		epoch_of(f, n1, &is[i], 1, 0, &r);
-		vckpt_receipt_clear(&r);
-	}
-	vckpt_lease_release(f->lease);
-	f->lease = NULL;
-}
-
-static json_t *repair(struct fix *f, bool apply)
-{
-	const struct vckpt_repair_request q = {.who = "test", .apply = apply};
-	json_t *report = NULL;
-
-	OK(f, vckpt_cluster_repair(f->store, HEAT, &q, &report, &f->err));
-	CU_ASSERT_PTR_NOT_NULL_FATAL(report);
-	return report;
-}
-
-static size_t count(const json_t *report, const char *what)
-{
-	const json_t *d;
-	size_t i, n = 0;
-
-	json_array_foreach (json_object_get(report, "deeds"), i, d)
-		n += strcmp(json_string_value(json_object_get(d, "what")), what) == 0;
-	return n;
-}
 
 static bool has_epoch(struct fix *f, uint64_t epoch)
 {
@@ -233,7 +198,7 @@ static void test_killed(void)
 	path_of(&f, 1, "n1", "pack", path);
 	flip(path, 200000);
 	fault.lazy = true;
-	for (point = 1;; point++) {
+	for (point = 1;; point += unit_step()) {
 		struct fix copy;
 		json_t *r;
 		pid_t pid;

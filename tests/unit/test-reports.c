@@ -41,6 +41,7 @@ static void test_lines(void)
 		"{\"event\":\"restart\",\"time\":1,\"incarnation\":4,\"newest\":-1,\"epoch\":1}",
 		"{\"event\":\"restart\",\"time\":1,\"incarnation\":4,\"newest\":1}",
 		"{\"event\":\"fence\",\"time\":1,\"incarnation\":4}",
+		"{\"event\":\"failed\",\"time\":1,\"guest\":\"n1\",\"incarnation\":-1}",
 		"{\"event\":\"stop\",\"time\":1,\"incarnation\":\"4\",\"newest\":1}",
 	};
 	static const char *const kept[] = {
@@ -48,6 +49,8 @@ static void test_lines(void)
 		"\"blame\":\"job\",\"text\":\"gone\"}",
 		"{\"event\":\"fence\",\"time\":7,\"host\":\"h1\",\"incarnation\":4,\"state\":"
 		"\"off\"}",
+		"{\"event\":\"failed\",\"time\":7,\"guest\":\"n1\",\"incarnation\":4}",
+		"{\"event\":\"failed\",\"time\":7,\"host\":\"h1\",\"who\":\"x\"}",
 		"{\"event\":\"stop\",\"time\":7,\"incarnation\":4,\"newest\":9,\"text\":\"no\"}",
 		"{\"event\":\"end\",\"time\":7,\"host\":\"h1\",\"action\":\"evacuate\","
 		"\"state\":\"checkpointed\"}",

@@ -31,6 +31,17 @@ static inline unsigned unit_seeds(unsigned n)
 	return wanted ? (unsigned)strtoul(wanted, NULL, 10) : n;
 }
 
+/* From one of the calls at which a program is killed or fails, each in turn, to the next: with
+ * sanitizers only some are tried, for the same reason. */
+static inline long unit_step(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	return 7;
+#else
+	return 1;
+#endif
+}
+
 static inline int unit_run(const char *suite, const struct unit_test *tests, size_t n)
 {
 	CU_pSuite s;

@@ -100,8 +100,9 @@ static void print(const json_t *report)
 				       ? "whole, nothing was missing"
 				       : tool_string(one, "state"));
 	if (json_is_true(json_object_get(report, "disks_stay")))
-		fprintf(stderr, "vckpt flush: disks of its guests are not copied, they stay where "
-				"they are (`vckpt export` copies them)\n");
+		fprintf(stderr,
+			"vckpt flush: disks that this host does not see are not copied: flush "
+			"from one that does\n");
 }
 
 static int forget(struct flush *o, const char *cluster, struct vckpt_error *err)

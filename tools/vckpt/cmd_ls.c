@@ -37,22 +37,28 @@ static json_t *entry_line(const struct vckpt_store *store, const char *cluster, 
 static int list_cluster(const struct vckpt_store *store, const char *cluster, json_t *lines,
 			struct vckpt_error *err)
 {
+	struct vckpt_reach *reach = vckpt_reach_new(store);
 	struct vckpt_store_places places = {0};
 	uint64_t *epochs = NULL;
 	size_t n = 0;
 
-	if (vckpt_catalogue_list(store, cluster, &epochs, &n, err) < 0)
+	if (!reach || vckpt_catalogue_list(store, cluster, &epochs, &n, err) < 0) {
+		if (!reach)
+			vckpt_fail_errno(err, "no memory to list cluster %s", cluster);
+		vckpt_reach_free(reach);
 		return -1;
+	}
 	/* A list that is damaged is for `check`. */
-	vckpt_places_get(store, cluster, &places, NULL);
+	vckpt_reach_places(reach, cluster, &places, NULL);
 	for (size_t i = 0; i < n; i++) {
 		json_t *line = entry_line(store, cluster, epochs[i]);
 
 		json_object_set_new(line, "copies",
-				    vckpt_copies(store, &places, cluster, epochs[i]));
+				    vckpt_copies(reach, &places, cluster, epochs[i]));
 		json_array_append_new(lines, line);
 	}
 	vckpt_places_clear(&places);
+	vckpt_reach_free(reach);
 	free(epochs);
 	return 0;
 }

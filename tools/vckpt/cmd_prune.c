@@ -122,6 +122,8 @@ static void print_rest(const json_t *r)
 	const json_t *list, *one;
 	size_t i;
 
+	json_array_foreach (json_object_get(r, "not_asked"), i, one)
+		printf("  could not be asked for its copies: %s\n", json_string_value(one));
 	json_array_foreach (json_object_get(r, "left"), i, one)
 		printf("  left as it is: %s\n", tool_string(one, "why"));
 	list = json_object_get(r, "layers");

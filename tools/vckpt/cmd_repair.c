@@ -1,4 +1,5 @@
-/* vckpt repair: takes what is damaged out of the way.  Works on the store and asks no host. */
+/* vckpt repair: fetches what is damaged, or takes it out of the way.  Works on the store and asks
+ * no host. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,9 +38,10 @@ static const struct argp argp = {
 	options,
 	parse,
 	"[CLUSTER]",
-	"Checks all of a cluster, says which epochs and guests are lost, and takes those epochs "
-	"out "
-	"of the list, so that the rest can be used as ever. Nothing is deleted.",
+	"Checks all of a cluster, says which epochs and guests are lost, fetches them from a place "
+	"that has them whole, and takes the others out of the list, so that the rest can be used "
+	"as "
+	"ever. Nothing is deleted.",
 	NULL,
 	NULL,
 	NULL};
@@ -59,6 +61,9 @@ static void print_deeds(const json_t *r)
 				printf("%.0f files that nothing needs (%s) %sremoved\n",
 				       tool_number(d, "files"),
 				       tool_bytes(a, tool_number(d, "bytes")), would);
+		} else if (strcmp(what, "fetched") == 0) {
+			printf("epoch %.0f %sfetched from %s\n", tool_number(d, "epoch"), would,
+			       tool_string(d, "from"));
 		} else if (strcmp(what, "left") == 0) {
 			printf("%s stays as it is: %s\n", file, tool_string(d, "why"));
 		} else if (*file) {
@@ -70,6 +75,18 @@ static void print_deeds(const json_t *r)
 	}
 }
 
+static bool is_fetched(const json_t *r, json_int_t epoch)
+{
+	const json_t *d;
+	size_t i;
+
+	json_array_foreach (json_object_get(r, "deeds"), i, d)
+		if (strcmp(tool_string(d, "what"), "fetched") == 0 &&
+		    json_integer_value(json_object_get(d, "epoch")) == epoch)
+			return true;
+	return false;
+}
+
 static void print_report(const json_t *r)
 {
 	const json_t *e, *guest;
@@ -79,9 +96,10 @@ static void print_report(const json_t *r)
 	print_deeds(r);
 	json_array_foreach (json_object_get(r, "epochs"), i, e) {
 		const json_t *lost = json_object_get(e, "lost");
+		bool again = is_fetched(r, json_integer_value(json_object_get(e, "epoch")));
 
-		whole += !json_array_size(lost);
-		if (!json_array_size(lost))
+		whole += again || !json_array_size(lost);
+		if (again || !json_array_size(lost))
 			continue;
 		printf("%s@%.0f is lost:", tool_string(r, "cluster"), tool_number(e, "epoch"));
 		json_array_foreach (lost, k, guest)
@@ -159,4 +177,4 @@ static int run(struct tool *t, int argc, char **argv)
 	return rc;
 }
 
-const struct tool_command tool_repair = {"repair", "put damaged checkpoints aside", run};
+const struct tool_command tool_repair = {"repair", "fetch or put aside damaged checkpoints", run};

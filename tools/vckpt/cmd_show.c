@@ -154,12 +154,16 @@ static void add_hooks(const struct vckpt_store *store, struct vckpt_epoch *e)
 /* Where it lies, of a cluster with several places. */
 static json_t *copies_of(const struct vckpt_store *store, const struct vckpt_epoch *e)
 {
+	struct vckpt_reach *reach = vckpt_reach_new(store);
 	struct vckpt_store_places places = {0};
 	json_t *copies;
 
-	vckpt_places_get(store, e->cluster, &places, NULL);
-	copies = vckpt_copies(store, &places, e->cluster, e->epoch);
+	if (!reach)
+		return json_array();
+	vckpt_reach_places(reach, e->cluster, &places, NULL);
+	copies = vckpt_copies(reach, &places, e->cluster, e->epoch);
 	vckpt_places_clear(&places);
+	vckpt_reach_free(reach);
 	return copies;
 }
 

@@ -12,7 +12,7 @@
 #include "base/fault.h"
 #include "hv/disks.h"
 #include "store/catalogue.h"
-#include "store/layer.h"
+#include "store/layer_copy.h"
 #include "store/layer_name.h"
 
 #define MARK VCKPT_LAYER_NAME_MARK
@@ -420,9 +420,17 @@ int vckpt_guest_disks_restore(struct vckpt_guest *g, const json_t *record,
 			      bool (*tick)(void *arg, uint64_t bytes), void *arg, const char *xml,
 			      char **changed, struct vckpt_error *err)
 {
+	unsigned brought;
+
 	*changed = NULL;
 	if (json_array_size(record) == 0)
 		return 0;
+	if (vckpt_layers_bring(g->s->store, g->s->cluster, record, tick, arg, &brought, err) < 0)
+		return -1;
+	if (brought)
+		vckpt_session_log(g, VCKPT_WARN,
+				  "%u layers of its disks were gone: put back from copies",
+				  brought);
 	if (vckpt_layers_verify(record, tick, arg, err) < 0 || lay_fresh(g, record, err) < 0)
 		return -1;
 	return vckpt_disks_put(xml, g->disks, changed, err);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/layer_copy.h"
 #include "store/nearest.h"
 
 int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_request *req,
@@ -103,8 +104,10 @@ static void find(json_t *findings, const char *id, enum vckpt_finding_level leve
 	json_array_append_new(findings, vckpt_detail_finding(id, level, g->name, text, cure));
 }
 
-/* The layers of its disks that the epoch needs, and this host does not see. */
-static void miss_layers(json_t *findings, const struct vckpt_guest *g, const json_t *disks)
+/* The layers of its disks that the epoch needs, this host does not see, and no copy can put back.
+ */
+static void miss_layers(json_t *findings, const struct vckpt_guest *g,
+			const struct vckpt_store *store, const char *cluster, const json_t *disks)
 {
 	json_t *disk, *layer;
 	size_t i, k;
@@ -114,13 +117,14 @@ static void miss_layers(json_t *findings, const struct vckpt_guest *g, const jso
 			const char *path = json_string_value(json_object_get(layer, "path"));
 			char text[400];
 
-			if (!path || access(path, R_OK) == 0)
+			if (!path || access(path, R_OK) == 0 ||
+			    vckpt_layer_can_come(store, cluster, layer))
 				continue;
 			snprintf(text, sizeof(text), "%.300s, a layer of its disk, is not there",
 				 path);
 			find(findings, "file", VCKPT_FINDING_BAD, g, text,
 			     "have the images on a file system that all hosts share, at the same "
-			     "path");
+			     "path, or a copy of the layer at a place (`vckpt flush`)");
 		}
 }
 
@@ -147,7 +151,8 @@ int vckpt_guest_fit(struct vckpt_guest *g, const struct vckpt_host_request *req,
 		rc = vckpt_guest_host(g, req, out, err);
 	if (rc == 0) {
 		problems = json_loads(text, 0, NULL);
-		miss_layers(problems, g, vckpt_image_receipt(from.image)->disks);
+		miss_layers(problems, g, store, req->cluster,
+			    vckpt_image_receipt(from.image)->disks);
 		json_object_set_new(out->detail, "problems", problems);
 	}
 	vckpt_nearest_close(&from);

@@ -30,6 +30,9 @@ struct feed {
 	uint64_t bytes, told;
 	uint64_t patience; /* ns without a byte taken */
 	uint64_t summed;   /* bytes of the disks' layers */
+	uint64_t opened;   /* when: image and disks are verified */
+	uint64_t reads;    /* ... libvirtd reads */
+	uint64_t given;    /* ... all is written */
 	bool refused;      /* QEMU does not read on: its own reason is the better one */
 };
 
@@ -137,12 +140,14 @@ static int rebuild(struct feed *f, struct vckpt_error *err)
 	if (vckpt_fault_point("host.restore.begin", NULL, err) < 0)
 		return -1;
 	g->rebuilding = true;
+	f->opened = vckpt_now();
 	if (vckpt_rebuild_begin(l->hv, f->req->domain, xml, l->scratch, &f->rebuild, err) < 0) {
 		/* These say that nothing was begun. */
 		if (err->code == VCKPT_EBUSY || err->code == VCKPT_EREFUSED)
 			g->rebuilding = false;
 		return -1;
 	}
+	f->reads = vckpt_now();
 	fd = vckpt_rebuild_fd(f->rebuild);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	if (vckpt_image_replay(f->image, to_qemu, on_replayed, f, &f->pages, err) < 0) {
@@ -153,6 +158,7 @@ static int rebuild(struct feed *f, struct vckpt_error *err)
 		g->rebuilt = stands;
 		return -1;
 	}
+	f->given = vckpt_now();
 	vckpt_fault_here("host.restore.finish", NULL);
 	rc = vckpt_rebuild_finish(f->rebuild, &stands, err);
 	g->rebuilt = rc == 0 || stands;
@@ -246,9 +252,11 @@ int vckpt_guest_restore(struct vckpt_guest *g, const struct vckpt_host_request *
 		vckpt_guest_abort(g, NULL);
 		return -1;
 	}
-	out->detail =
-		json_pack("{ss sI sI sI}", "engine", "eager", "bytes", (json_int_t)f.bytes, "pages",
-			  (json_int_t)f.pages, "took_ns", (json_int_t)(vckpt_now() - began));
+	out->detail = json_pack(
+		"{ss sI sI sI sI sI sI}", "engine", "eager", "bytes", (json_int_t)f.bytes, "pages",
+		(json_int_t)f.pages, "took_ns", (json_int_t)(vckpt_now() - began), "open_ns",
+		(json_int_t)(f.opened - began), "start_ns", (json_int_t)(f.reads - f.opened),
+		"give_ns", (json_int_t)(f.given - f.reads));
 	if (place)
 		json_object_update(out->detail, place);
 	return 0;

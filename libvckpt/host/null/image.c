@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "store/capture.h"
 #include "store/catalogue.h"
-#include "store/image.h"
+#include "store/nearest.h"
 #include "store/store.h"
 
 #define PAGES 16
@@ -14,11 +14,6 @@
 static void drop_store(struct vckpt_store **s)
 {
 	vckpt_store_close(*s);
-}
-
-static void drop_image(struct vckpt_image **img)
-{
-	vckpt_image_close(*img);
 }
 
 /* Page 0 is zero; the others tell whose they are. */
@@ -85,7 +80,7 @@ int vckpt_null_image_verify(const char *path, const struct vckpt_host_request *r
 			    struct vckpt_error *err)
 {
 	vckpt_auto(drop_store) struct vckpt_store *store = vckpt_store_open(path, err);
-	vckpt_auto(drop_image) struct vckpt_image *img = NULL;
+	vckpt_auto(vckpt_nearest_close) struct vckpt_nearest from = {0};
 	char room[VCKPT_PAGE];
 	const void *data;
 	uint32_t block;
@@ -94,10 +89,10 @@ int vckpt_null_image_verify(const char *path, const struct vckpt_host_request *r
 
 	if (!store)
 		return -1;
-	img = vckpt_image_open(store, req->cluster, req->epoch, req->guest, 0, err);
-	if (!img || vckpt_image_verify_all(img, err) < 0)
+	if (vckpt_nearest_open(store, req->cluster, req->epoch, req->guest, 0, &from, err) < 0 ||
+	    vckpt_image_verify_all(from.image, err) < 0)
 		return -1;
-	while ((rc = vckpt_image_next(img, &block, &page, &data, err)) > 0) {
+	while ((rc = vckpt_image_next(from.image, &block, &page, &data, err)) > 0) {
 		const void *want = page_of(req, page, room);
 
 		if (!want != !data || (want && memcmp(want, data, VCKPT_PAGE) != 0))

@@ -1,0 +1,219 @@
+#include "store/layer_copy.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fault.h"
+#include "base/io.h"
+#include "store/layout.h"
+#include "store/places.h"
+#include "store/reach.h"
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+void vckpt_layer_copy_name(const json_t *layer, char name[VCKPT_LAYER_COPY_NAME])
+{
+	snprintf(name, VCKPT_LAYER_COPY_NAME, VCKPT_LAYERS "/%.40s.layer",
+		 text_of(layer, "xxh3_128"));
+}
+
+static int copy_path(const struct vckpt_store *place, const char *cluster, const json_t *layer,
+		     char path[PATH_MAX], struct vckpt_error *err)
+{
+	char name[VCKPT_LAYER_COPY_NAME];
+
+	vckpt_layer_copy_name(layer, name);
+	return vckpt_cluster_path(place, cluster, name, path, err);
+}
+
+static bool has_size(const char *path, const json_t *layer)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_size == json_integer_value(json_object_get(layer, "bytes"));
+}
+
+bool vckpt_layer_copied(const struct vckpt_store *place, const char *cluster, const json_t *layer,
+			char path[PATH_MAX])
+{
+	char own[PATH_MAX];
+
+	if (!path)
+		path = own;
+	return copy_path(place, cluster, layer, path, NULL) == 0 && has_size(path, layer);
+}
+
+bool vckpt_layer_lies(const json_t *layer)
+{
+	return has_size(text_of(layer, "path"), layer);
+}
+
+int vckpt_layers_each(const struct vckpt_epoch *e,
+		      int (*each)(void *arg, const json_t *layer, struct vckpt_error *err),
+		      void *arg, struct vckpt_error *err)
+{
+	const json_t *disk, *layer;
+	size_t i, k;
+
+	for (size_t g = 0; g < e->n_guests; g++)
+		json_array_foreach (e->guests[g].disks, i, disk)
+			json_array_foreach (json_object_get(disk, "layers"), k, layer)
+				if (each(arg, layer, err) < 0)
+					return -1;
+	return 0;
+}
+
+bool vckpt_layer_elsewhere(const char *path)
+{
+	char dir[PATH_MAX];
+	char *base;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	base = strrchr(dir, '/');
+	if (!base || base == dir)
+		return false;
+	*base = '\0';
+	return access(dir, F_OK) < 0;
+}
+
+int vckpt_layer_to_place(const struct vckpt_store *from, const struct vckpt_store *place,
+			 const char *cluster, const json_t *layer, vckpt_layer_tick *tick,
+			 void *arg, bool *seen, struct vckpt_error *err)
+{
+	const char *source = text_of(layer, "path");
+	char to[PATH_MAX], copy[PATH_MAX], top[PATH_MAX];
+
+	*seen = true;
+	if (vckpt_layer_copied(place, cluster, layer, to))
+		return 0;
+	if (access(source, R_OK) < 0) {
+		bool shut = errno == EACCES || vckpt_layer_elsewhere(source);
+
+		if (vckpt_layer_copied(from, cluster, layer, copy)) {
+			source = copy;
+		} else if (shut) {
+			*seen = false;
+			return 0;
+		}
+	}
+	if (vckpt_cluster_path(place, cluster, "", top, err) < 0 ||
+	    vckpt_make_folder(top, VCKPT_LAYERS, err) < 0 ||
+	    copy_path(place, cluster, layer, to, err) < 0 ||
+	    vckpt_layer_copy(layer, source, to, tick, arg, err) < 0)
+		return -1;
+	return 1;
+}
+
+/* ---- back to where it lay ---- */
+
+struct bring {
+	const struct vckpt_store *store;
+	const char *cluster;
+	struct vckpt_reach *reach;
+	struct vckpt_store_places p;
+	vckpt_layer_tick *tick;
+	void *arg;
+	unsigned brought;
+};
+
+static void end_bring(struct bring *b)
+{
+	vckpt_reach_free(b->reach);
+	vckpt_places_clear(&b->p);
+}
+
+/* Once, when they are needed.  A list that cannot be read names no place. */
+static int find_places(struct bring *b, struct vckpt_error *err)
+{
+	if (b->reach)
+		return 0;
+	b->reach = vckpt_reach_new(b->store);
+	if (!b->reach)
+		return vckpt_fail_errno(err, "no memory to look at places");
+	vckpt_places_own(b->store, b->cluster, &b->p, NULL);
+	return 0;
+}
+
+/* 1: it is there now. */
+static int bring_from(struct bring *b, const struct vckpt_store *place, const json_t *layer,
+		      struct vckpt_error *err)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	char copy[PATH_MAX];
+
+	if (!place || !vckpt_layer_copied(place, b->cluster, layer, copy))
+		return 0;
+	if (vckpt_fault_point("store.layer.bring", NULL, err) < 0)
+		return -1;
+	if (vckpt_layer_copy(layer, copy, text_of(layer, "path"), b->tick, b->arg, &why) == 0)
+		return 1;
+	/* A copy that cannot be read is the next one's matter; no room here is not. */
+	if (why.code != VCKPT_ECANCELED && why.sys != ENOSPC && why.sys != EDQUOT)
+		return 0;
+	if (err)
+		*err = why;
+	return -1;
+}
+
+static int bring_one(struct bring *b, const json_t *layer, struct vckpt_error *err)
+{
+	int rc = bring_from(b, b->store, layer, err);
+
+	for (size_t i = 0; i < b->p.n && rc == 0; i++)
+		rc = bring_from(b, vckpt_reach_open(b->reach, b->p.v[i].path, NULL), layer, err);
+	b->brought += rc == 1;
+	return rc < 0 ? -1 : 0;
+}
+
+int vckpt_layers_bring(const struct vckpt_store *store, const char *cluster, const json_t *disks,
+		       vckpt_layer_tick *tick, void *arg, unsigned *brought,
+		       struct vckpt_error *err)
+{
+	vckpt_auto(end_bring) struct bring b = {
+		.store = store, .cluster = cluster, .tick = tick, .arg = arg};
+	const json_t *disk, *layer;
+	size_t i, k;
+
+	*brought = 0;
+	json_array_foreach (disks, i, disk)
+		json_array_foreach (json_object_get(disk, "layers"), k, layer) {
+			const char *path = text_of(layer, "path");
+
+			if (access(path, F_OK) == 0 || errno != ENOENT ||
+			    vckpt_layer_elsewhere(path))
+				continue;
+			if (find_places(&b, err) < 0)
+				return -1;
+			if (bring_one(&b, layer, err) < 0)
+				return vckpt_error_prefix(err, "disk %s", text_of(disk, "target"));
+		}
+	*brought = b.brought;
+	return 0;
+}
+
+bool vckpt_layer_can_come(const struct vckpt_store *store, const char *cluster, const json_t *layer)
+{
+	vckpt_auto(end_bring) struct bring b = {.store = store, .cluster = cluster};
+	bool found = vckpt_layer_copied(store, cluster, layer, NULL);
+
+	if (vckpt_layer_elsewhere(text_of(layer, "path")))
+		return false;
+	if (!found && find_places(&b, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < b.p.n && !found; i++) {
+		const struct vckpt_store *at = vckpt_reach_open(b.reach, b.p.v[i].path, NULL);
+
+		found = at && vckpt_layer_copied(at, cluster, layer, NULL);
+	}
+	return found;
+}

@@ -1,0 +1,157 @@
+/* store/: a place whose server does not answer keeps nobody for longer than agreed, is asked once,
+ * and takes nothing from what is elsewhere. */
+#define PAGES 200
+#include "pages-kit.h"
+
+#include <stdarg.h>
+#include <sys/prctl.h>
+
+#include "cluster/flush.h"
+#include "store/copy.h"
+#include "store/nearest.h"
+#include "store/places.h"
+#include "store/reach.h"
+
+/* A folder whose server never answers: this program has its own open(). */
+static char silent[PATH_MAX];
+
+int open(const char *path, int flags, ...)
+{
+	va_list ap;
+	mode_t mode;
+
+	va_start(ap, flags);
+	mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, mode_t) : 0;
+	va_end(ap);
+	while (silent[0] && strncmp(path, silent, strlen(silent)) == 0)
+		pause();
+	return openat(AT_FDCWD, path, flags, mode);
+}
+
+static void place_of(const struct fix *f, const char *name, struct fix *place)
+{
+	memset(place, 0, sizeof(*place));
+	snprintf(place->dir, sizeof(place->dir), "%.40s.%s", f->dir, name);
+}
+
+static int flush(struct fix *f, const char *to, json_t **report)
+{
+	const struct vckpt_flush_request q = {.to = to, .who = "test"};
+
+	return vckpt_cluster_flush(f->store, HEAT, &q, report, &f->err);
+}
+
+/* An epoch at three places. */
+static void ready(struct fix *f, struct fix *two, struct fix *three)
+{
+	static const struct content is = {1, 0, 0, 0};
+	struct vckpt_receipt r;
+	json_t *report;
+
+	begin(f);
+	place_of(f, "two", two);
+	place_of(f, "three", three);
+	epoch_of(f, n1, &is, 1, 0, &r);
+	vckpt_receipt_clear(&r);
+	vckpt_lease_release(f->lease);
+	f->lease = NULL;
+	OK(f, flush(f, two->dir, &report));
+	json_decref(report);
+	OK(f, flush(f, three->dir, &report));
+	json_decref(report);
+}
+
+static void done(struct fix *f, struct fix *two, struct fix *three)
+{
+	silent[0] = '\0';
+	unit_remove_folder(two->dir);
+	unit_remove_folder(three->dir);
+	end(f);
+}
+
+static void test_ask(void)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct fix f;
+	int status;
+
+	begin(&f);
+	CU_ASSERT_EQUAL(vckpt_reach_ask(f.dir, VCKPT_REACH_PATIENCE, &err), 0);
+	/* that there is nothing is an answer, too */
+	CU_ASSERT_EQUAL(vckpt_reach_ask("/does/not/exist", VCKPT_REACH_PATIENCE, &err), 0);
+	strcpy(silent, f.dir);
+	CU_ASSERT_EQUAL(vckpt_reach_ask(f.dir, 20 * VCKPT_MS, &err), -1);
+	CU_ASSERT_EQUAL(err.code, VCKPT_ETIME);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, f.dir));
+	/* nobody is left behind, and who looked gives up by itself */
+	CU_ASSERT_EQUAL(waitpid(-1, NULL, WNOHANG), -1);
+	CU_ASSERT_EQUAL(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	CU_ASSERT_EQUAL(vckpt_reach_ask(f.dir, 20 * VCKPT_MS, &err), -1);
+	alarm(300);
+	CU_ASSERT(waitpid(-1, &status, 0) > 0);
+	alarm(0);
+	CU_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM);
+	CU_ASSERT_EQUAL(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
+	silent[0] = '\0';
+	end(&f);
+}
+
+static const char *state_of(const json_t *copies, size_t i)
+{
+	return json_string_value(json_object_get(json_array_get(copies, i), "state"));
+}
+
+/* As `ls` does it, of two epochs: it is asked once. */
+static void test_copies(void)
+{
+	struct vckpt_store_places p;
+	struct vckpt_reach *r;
+	struct fix f, two, three;
+
+	ready(&f, &two, &three);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(realpath(two.dir, silent));
+	r = vckpt_reach_new(f.store);
+	OK(&f, vckpt_reach_places(r, HEAT, &p, &f.err));
+	CU_ASSERT_EQUAL(p.n, 3);
+	silent[0] = '\0'; /* too late */
+	for (uint64_t e = 1; e <= 2; e++) {
+		json_t *copies = vckpt_copies(r, &p, HEAT, e);
+
+		CU_ASSERT_STRING_EQUAL(state_of(copies, 0), e == 1 ? "whole" : "no");
+		CU_ASSERT_STRING_EQUAL(state_of(copies, 1), "does not answer");
+		CU_ASSERT_STRING_EQUAL(state_of(copies, 2), e == 1 ? "whole" : "no");
+		json_decref(copies);
+	}
+	vckpt_places_clear(&p);
+	vckpt_reach_free(r);
+	done(&f, &two, &three);
+}
+
+/* The others get their copy, and the guest is read elsewhere. */
+static void test_goes_on(void)
+{
+	struct fix f, two, three;
+	struct vckpt_nearest n;
+	char path[PATH_MAX];
+	json_t *report;
+
+	ready(&f, &two, &three);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(realpath(two.dir, silent));
+	FAILS(&f, VCKPT_ETIME, flush(&f, NULL, &report));
+	CU_ASSERT_EQUAL(json_integer_value(json_object_get(report, "copies")), 2);
+	json_decref(report);
+	path_of(&f, 1, "n1", "map", path);
+	CU_ASSERT_EQUAL(unlink(path), 0);
+	OK(&f, vckpt_nearest_open(f.store, HEAT, 1, "n1", 0, &n, &f.err));
+	CU_ASSERT_PTR_NOT_NULL(strstr(n.path, three.dir));
+	vckpt_nearest_close(&n);
+	done(&f, &two, &three);
+}
+
+static const struct unit_test tests[] = {
+	{"ask", test_ask},
+	{"copies", test_copies},
+	{"goes on", test_goes_on},
+};
+
+UNIT_MAIN("reach", tests)
