@@ -1,5 +1,5 @@
 /*
- * supervise [--days N] [--seed N]: how much of its time a job that is looked after spends on work
+ * useful [--days N] [--seed N]: how much of its time a job that is looked after spends on work
  * that is of use in the end, over a long simulated run with failures at random, against the optimum
  * that the papers predict (supervise/interval.h), without a predictor of failures and with one.
  *
@@ -63,7 +63,7 @@ static const char *const names[HOSTS] = {"h0", "h1", "h2", "h3", "h4", "h5"};
 
 static void give_up(const char *what)
 {
-	fprintf(stderr, "supervise: %s\n", what);
+	fprintf(stderr, "useful: %s\n", what);
 	exit(2);
 }
 
@@ -369,7 +369,7 @@ int main(int argc, char **argv)
 		else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
 			seed = strtoul(argv[i + 1], NULL, 10);
 		else
-			give_up("usage: supervise [--days N] [--seed N]");
+			give_up("usage: useful [--days N] [--seed N]");
 	}
 	if (!(days >= 1))
 		give_up("--days takes 1 or more");
