@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "supervise/interval.h"
 
 #define OTHERS "others"
 
@@ -180,11 +181,33 @@ static int take_warning(struct vckpt_foresight *f, const struct vckpt_report *r,
 	return 0;
 }
 
-static void take_back(struct vckpt_foresight *f, const struct vckpt_report *r, bool came_true)
+/* Was a checkpoint taken since a word on it asked for one? */
+static bool is_answered(const struct vckpt_foresight *f, const struct vckpt_suspect *s,
+			uint64_t now)
+{
+	for (size_t i = 0; i < s->n_words; i++) {
+		const struct vckpt_word *w = &s->words[i];
+		struct vckpt_policy_rule rule = vckpt_policy_find(f->policy, w->source);
+		uint64_t asked = near_since(w, 0, rule.checkpoint_within_ns, now);
+
+		if (asked && asked <= f->covered)
+			return true;
+	}
+	return false;
+}
+
+static void take_back(struct vckpt_foresight *f, const struct vckpt_report *r, bool came_true,
+		      uint64_t now)
 {
 	struct vckpt_suspect *s = find_suspect(f, r->object, r->guest);
 	unsigned n = 0;
 
+	/* Several hosts may be lost at once: with the same checkpoint before it, it is one failure.
+	 */
+	if (s && came_true && !r->guest && f->answered_by < f->covered && is_answered(f, s, now)) {
+		f->answered++;
+		f->answered_by = f->covered;
+	}
 	for (size_t i = s ? s->n_words : 0; i-- > 0;) {
 		if (!came_true && *r->source && strcmp(s->words[i].source, r->source) != 0)
 			continue;
@@ -251,7 +274,7 @@ int vckpt_foresight_take(struct vckpt_foresight *f, const struct vckpt_report *r
 		return take_warning(f, r, when, err);
 	case VCKPT_REPORT_CLEAR:
 	case VCKPT_REPORT_FAILED:
-		take_back(f, r, r->kind == VCKPT_REPORT_FAILED);
+		take_back(f, r, r->kind == VCKPT_REPORT_FAILED, when);
 		return 0;
 	case VCKPT_REPORT_BEGIN:
 		take_begin(f, r, when);
@@ -262,9 +285,17 @@ int vckpt_foresight_take(struct vckpt_foresight *f, const struct vckpt_report *r
 	case VCKPT_REPORT_FENCE:
 	case VCKPT_REPORT_STOP:
 	case VCKPT_REPORT_DAMAGED:
+	case VCKPT_REPORT_MENDED:
 		return 0;
 	}
 	return 0;
+}
+
+double vckpt_foresight_recall(const struct vckpt_foresight *f, unsigned failures)
+{
+	unsigned n = failures > f->answered ? failures : f->answered;
+
+	return vckpt_interval_at_least(f->answered, n);
 }
 
 void vckpt_foresight_covered(struct vckpt_foresight *f, uint64_t began)

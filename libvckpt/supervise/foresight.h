@@ -65,6 +65,9 @@ struct vckpt_foresight {
 	struct vckpt_tally *tallies;
 	size_t n_tallies;
 	unsigned missed, unheard; /* failures of which no word stood; reports that had no room */
+	unsigned
+		answered; /* failures of the job that a checkpoint came before, because of a word */
+	uint64_t answered_by;                    /* of the last of these, the checkpoint's begin */
 	uint64_t evacuations[VCKPT_POLICY_MOST]; /* begins of the newest */
 	unsigned n_evacuations;
 	uint64_t covered; /* the newest checkpoint that was not void began then */
@@ -84,6 +87,10 @@ int vckpt_foresight_take(struct vckpt_foresight *f, const struct vckpt_report *r
 
 /* A checkpoint that begun then was committed, whatever it was taken for. */
 void vckpt_foresight_covered(struct vckpt_foresight *f, uint64_t began);
+
+/* The share of a job's failures that a word's checkpoint comes before, of `failures` that it had:
+ * so much at least, with 90 % certainty.  0 to below 1. */
+double vckpt_foresight_recall(const struct vckpt_foresight *f, unsigned failures);
 
 /* Words that are over by `now` are counted. */
 void vckpt_foresight_settle(struct vckpt_foresight *f, uint64_t now);

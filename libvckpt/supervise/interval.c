@@ -94,7 +94,18 @@ int vckpt_interval(const struct vckpt_interval_facts *f, struct vckpt_interval *
 	return 0;
 }
 
-/* ---- how often does it fail? ---- */
+/* ---- how often does it fail, and how often is that foretold? ---- */
+
+double vckpt_interval_at_least(unsigned k, unsigned n)
+{
+	const double z = 1.2815515655446004; /* a tenth of the normal distribution is above it */
+	double p = n ? (double)k / n : 0, w = n ? z * z / n : 0, low;
+
+	if (!k || k > n)
+		return 0;
+	low = (p + w / 2 - z * sqrt(p * (1 - p) / n + w / (4.0 * n))) / (1 + w);
+	return low > 0 ? low : 0;
+}
 
 /* The probability of at most n events where x are expected. */
 static double at_most(unsigned n, double x)

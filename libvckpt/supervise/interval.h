@@ -54,6 +54,11 @@ double vckpt_interval_daly(double cost, double mtbf);
 /* Vaidya's: share of time that is of use with `work` between checkpoints. */
 double vckpt_interval_efficiency(const struct vckpt_interval_facts *f, double work);
 
+/* What share of all it is, at least, with 90 % certainty, if it was k of n.  E. B. Wilson,
+ * "Probable inference, the law of succession, and statistical inference", Journal of the American
+ * Statistical Association 22 (158), 1927.  0 for none, always below 1. */
+double vckpt_interval_at_least(unsigned k, unsigned n);
+
 /* The mean time between failures by what was seen: in the middle of the distribution (as likely too
  * long as too short), with the bounds of a 90 % interval.  F. Garwood, "Fiducial limits for the
  * Poisson distribution", Biometrika 28, 1936.  Without any failure `high` is infinite. */

@@ -7,7 +7,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/hooks.h"
+#include "cluster/session.h"
 #include "store/catalogue.h"
+#include "store/nearest.h"
 #include "supervise/command.h"
 #include "supervise/interval.h"
 #include "supervise/spool.h"
@@ -33,18 +35,40 @@ static const char *text_of(const json_t *j, const char *key)
 	return s ? s : "";
 }
 
-static int look_at_hosts(struct vckpt_look *l, struct vckpt_error *err)
+static bool is_on(const struct vckpt_supervise_options *opt, const char *host)
+{
+	for (size_t i = 0; i < opt->n_on; i++)
+		if (strcmp(opt->on[i], host) == 0)
+			return true;
+	return false;
+}
+
+/* Others are asked only because something was left there: no guest goes there. */
+static bool is_ours(const struct vckpt_look *l, const struct vckpt_supervise_options *opt,
+		    const char *host)
+{
+	for (uint32_t i = 0; i < l->def.n; i++)
+		if (strcmp(vckpt_spool_host(l->def.guests[i].host), vckpt_spool_host(host)) == 0 ||
+		    strcmp(l->def.guests[i].to, host) == 0)
+			return true;
+	return is_on(opt, host);
+}
+
+static int look_at_hosts(struct vckpt_look *l, const struct vckpt_supervise_options *opt,
+			 struct vckpt_error *err)
 {
 	const json_t *list = json_object_get(l->hosts, "hosts"), *h;
-	size_t n = json_array_size(list), i;
+	size_t most = json_array_size(list), n = 0, i;
 
-	l->names = calloc(n + 1, sizeof(*l->names));
-	l->up = calloc(n + 1, sizeof(*l->up));
+	l->names = calloc(most + 1, sizeof(*l->names));
+	l->up = calloc(most + 1, sizeof(*l->up));
 	if (!l->names || !l->up)
-		return vckpt_fail_errno(err, "no memory for %zu hosts", n);
+		return vckpt_fail_errno(err, "no memory for %zu hosts", most);
 	json_array_foreach (list, i, h) {
-		l->names[i] = text_of(h, "host");
-		l->up[i] = strcmp(text_of(h, "state"), "up") == 0;
+		if (!is_ours(l, opt, text_of(h, "host")))
+			continue;
+		l->names[n] = text_of(h, "host");
+		l->up[n++] = strcmp(text_of(h, "state"), "up") == 0;
 	}
 	l->seen.hosts = l->names;
 	l->seen.up = l->up;
@@ -77,6 +101,17 @@ bool vckpt_look_up(const struct vckpt_look *l, const char *host)
 	return false;
 }
 
+bool vckpt_look_answers(const struct vckpt_look *l, const char *host)
+{
+	const json_t *h;
+	size_t i;
+
+	json_array_foreach (json_object_get(l->hosts, "hosts"), i, h)
+		if (strcmp(text_of(h, "host"), host) == 0)
+			return strcmp(text_of(h, "state"), "up") == 0;
+	return false;
+}
+
 static int look_at_guests(struct vckpt_look *l, struct vckpt_error *err)
 {
 	const json_t *list = json_object_get(l->status, "guests"), *g;
@@ -103,7 +138,7 @@ static int look_at_guests(struct vckpt_look *l, struct vckpt_error *err)
 	return 0;
 }
 
-/* The two newest that can be read. */
+/* The two newest that can be read, here or at a place that has a copy, as a restart reads them. */
 static int look_at_epochs(const struct vckpt_cluster_ctx *ctx, const struct vckpt_store *store,
 			  const struct vckpt_supervisor *s, struct vckpt_look *l,
 			  struct vckpt_error *err)
@@ -116,7 +151,7 @@ static int look_at_epochs(const struct vckpt_cluster_ctx *ctx, const struct vckp
 		return -1;
 	while (n-- && !l->seen.before) {
 		if (vckpt_supervisor_damaged(s, epochs[n]) ||
-		    vckpt_catalogue_get(store, ctx->cluster, epochs[n], &e, NULL) < 0)
+		    vckpt_nearest_entry(store, ctx->cluster, epochs[n], &e, NULL, NULL) < 0)
 			continue;
 		if (l->seen.newest) {
 			l->seen.before = e.epoch;
@@ -153,26 +188,16 @@ uint64_t vckpt_look_every(const struct vckpt_look *l, const struct vckpt_supervi
 	f.mtbf = (double)opt->mtbf_ns / (double)VCKPT_S;
 	if (!opt->mtbf_ns && vckpt_mtbf_estimate(past->observed_s, past->failures, &m, NULL) == 0)
 		f.mtbf = m.estimate;
+	/* What was answered by a checkpoint came in time for one. */
+	f.recall = vckpt_foresight_recall(&l->f, past->failures);
+	f.precision = 1;
+	f.warning = f.latency;
 	if (vckpt_interval(&f, &plain, &with, &in_time, NULL) < 0)
 		return 0;
-	return (uint64_t)(plain.every * (double)VCKPT_S);
+	return (uint64_t)(with.every * (double)VCKPT_S);
 }
 
 #define PROGRESS_TIME (10 * VCKPT_S)
-
-static void take_progress(struct vckpt_seen *seen, const json_t *p)
-{
-	json_int_t done = json_integer_value(json_object_get(p, "done"));
-
-	if (json_integer_value(json_object_get(p, "unheard")) > 0)
-		seen->heard = VCKPT_PROGRESS_UNHEARD;
-	else if (json_integer_value(json_object_get(p, "tellers")) == 0 ||
-		 done >= json_integer_value(json_object_get(p, "total")))
-		seen->heard = VCKPT_PROGRESS_NONE;
-	else
-		seen->heard = VCKPT_PROGRESS_SAID;
-	seen->progress = (uint64_t)done;
-}
 
 /* A command that fails, or prints no number, was asked in vain. */
 static void ask_command(const struct vckpt_cluster_ctx *ctx, const char *path,
@@ -200,44 +225,66 @@ static void ask_command(const struct vckpt_cluster_ctx *ctx, const char *path,
 			  ctx->cluster, path, said, status);
 }
 
-/* Whoever does not run, or is at work, makes none. */
-static void look_at_progress(const struct vckpt_cluster_ctx *ctx,
-			     const struct vckpt_supervise_options *opt, struct vckpt_look *l)
+/* Whoever does not run, or is at work, is not asked: that tells nothing about what he said. */
+static int look_at_progress(const struct vckpt_cluster_ctx *ctx,
+			    const struct vckpt_supervise_options *opt, struct vckpt_heard *heard,
+			    struct vckpt_look *l, struct vckpt_error *err)
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 
-	if (!opt->rules.stall_ns || l->seen.busy)
-		return;
+	if (!opt->rules.stall_ns)
+		return 0;
+	l->seen.heard = VCKPT_PROGRESS_UNHEARD;
+	if (l->seen.busy)
+		return 0;
 	for (size_t i = 0; i < l->seen.n_guests; i++)
 		if (l->guests[i] != VCKPT_SEEN_RUNS)
-			return;
+			return 0;
 	if (opt->progress) {
 		ask_command(ctx, opt->progress, &l->seen);
-	} else if (vckpt_cluster_progress(ctx, &l->progress, &why) < 0) {
-		l->seen.heard = VCKPT_PROGRESS_UNHEARD;
-		vckpt_log(ctx->log, VCKPT_INFO, "supervise", "cluster %s: %s", ctx->cluster,
-			  why.text);
-	} else {
-		take_progress(&l->seen, l->progress);
+		return 0;
 	}
+	if (vckpt_cluster_progress(ctx, &l->progress, &why) == 0)
+		return vckpt_heard_take(heard, l->seen.incarnation, l->progress, &l->seen, err);
+	vckpt_log(ctx->log, VCKPT_INFO, "supervise", "cluster %s: %s", ctx->cluster, why.text);
+	return 0;
+}
+
+/* All hosts that there is a reason to ask. */
+static int ask_hosts(const struct vckpt_cluster_ctx *ctx, const struct vckpt_supervise_options *opt,
+		     const json_t *left, struct vckpt_look *l, struct vckpt_error *err)
+{
+	size_t n = 0, i;
+	vckpt_autofree const char **more =
+		calloc(opt->n_on + json_array_size(left) + 1, sizeof(*more));
+	const json_t *one;
+
+	if (!more)
+		return vckpt_fail_errno(err, "no memory to ask for hosts");
+	for (i = 0; i < opt->n_on; i++)
+		more[n++] = opt->on[i];
+	json_array_foreach (left, i, one)
+		more[n++] = text_of(one, "host");
+	return vckpt_cluster_hosts(ctx, more, n, &l->hosts, err);
 }
 
 int vckpt_look(const struct vckpt_cluster_ctx *ctx, const struct vckpt_supervise_options *opt,
 	       const struct vckpt_store *store, const struct vckpt_supervisor *s,
-	       struct vckpt_look *l, struct vckpt_error *err)
+	       struct vckpt_heard *heard, const json_t *left, struct vckpt_look *l,
+	       struct vckpt_error *err)
 {
-	if (vckpt_cluster_hosts(ctx, opt->on, opt->n_on, &l->hosts, err) < 0 ||
+	if (ask_hosts(ctx, opt, left, l, err) < 0 ||
 	    vckpt_cluster_status(ctx, &l->status, err) < 0 ||
-	    vckpt_spool_definition(store, ctx->cluster, &l->def, err) < 0)
+	    vckpt_session_definition(store, ctx->cluster, &l->def, err) < 0)
 		return -1;
 	l->seen.now = vckpt_wallclock();
 	l->seen.incarnation =
 		(uint32_t)json_integer_value(json_object_get(l->status, "incarnation"));
 	l->seen.busy = json_is_object(json_object_get(l->status, "busy"));
-	if (look_at_hosts(l, err) < 0 || look_at_guests(l, err) < 0 ||
-	    look_at_epochs(ctx, store, s, l, err) < 0 || look_at_past(ctx, store, l, err) < 0)
+	if (look_at_hosts(l, opt, err) < 0 || look_at_guests(l, err) < 0 ||
+	    look_at_epochs(ctx, store, s, l, err) < 0 || look_at_past(ctx, store, l, err) < 0 ||
+	    look_at_progress(ctx, opt, heard, l, err) < 0)
 		return -1;
-	look_at_progress(ctx, opt, l);
 	vckpt_foresight_init(&l->f, opt->policy);
 	if (vckpt_spool_take(store, ctx->cluster, l->seen.now, &l->f, NULL, err) < 0)
 		return -1;

@@ -9,6 +9,7 @@
 
 #include "cluster/definition.h"
 #include "store/store.h"
+#include "supervise/heard.h"
 #include "supervise/loop.h"
 #include "supervise/past.h"
 
@@ -25,14 +26,19 @@ struct vckpt_look {
 	struct vckpt_seen seen;
 };
 
-/* `s` knows of damaged epochs.  *l, all zero, is to be cleared whatever comes of it. */
+/* `s` knows of damaged epochs, `heard` is kept from look to look, `left` is what cluster/left.h
+ * knows, or NULL.  *l, all zero, is to be cleared whatever comes of it. */
 int vckpt_look(const struct vckpt_cluster_ctx *ctx, const struct vckpt_supervise_options *opt,
 	       const struct vckpt_store *store, const struct vckpt_supervisor *s,
-	       struct vckpt_look *l, struct vckpt_error *err);
+	       struct vckpt_heard *heard, const json_t *left, struct vckpt_look *l,
+	       struct vckpt_error *err);
 void vckpt_look_clear(struct vckpt_look *l);
 
 /* Of the looked at cluster, does this host answer? */
 bool vckpt_look_up(const struct vckpt_look *l, const char *host);
+
+/* The same of a host that may be none of the cluster's any more, but where something was left. */
+bool vckpt_look_answers(const struct vckpt_look *l, const char *host);
 
 /* The interval that is best by what was seen; 0: that is not known. */
 uint64_t vckpt_look_every(const struct vckpt_look *l, const struct vckpt_supervise_options *opt);

@@ -7,12 +7,18 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "cluster/left.h"
+#include "cluster/session.h"
 #include "store/lease.h"
+#include "store/reports.h"
 #include "supervise/look.h"
 #include "supervise/spool.h"
+#include "supervise/visits.h"
 
 /* So long after somebody began something because of a report, with nobody at work, he is gone. */
 #define ABANDONED (60 * VCKPT_S)
+/* Between two looks, so often: are there new lines? */
+#define LISTEN (500 * VCKPT_MS)
 /* So long a supervisor may be silent before another one looks after the cluster. */
 #define SUPERVISED (30 * VCKPT_S)
 
@@ -22,14 +28,18 @@ struct loop {
 	struct vckpt_store *store;
 	struct vckpt_lease *lease; /* that of the one who looks after it; NULL: another does */
 	struct vckpt_supervisor s;
-	size_t taken;      /* lines that it has had */
-	uint64_t every_of; /* the newest epoch when the interval was computed */
+	struct vckpt_heard heard;
+	struct vckpt_visits visits; /* to hosts where something was left */
+	size_t taken;               /* lines that it has had */
+	uint64_t mark;              /* of the lines, before it looked */
+	uint64_t every_of;          /* the newest epoch when the interval was computed */
 	enum vckpt_decision_kind said;
 	char said_why[300];
 };
 
 static void tell(const struct loop *o, json_t *event)
 {
+	json_object_set_new(event, "time", json_integer((json_int_t)vckpt_wallclock()));
 	if (o->opt->event && event)
 		o->opt->event(o->opt->event_arg, event);
 	json_decref(event);
@@ -347,6 +357,69 @@ static int end_abandoned(struct loop *o, const struct vckpt_look *l, struct vckp
 	return add(o, &r, err);
 }
 
+/* A host that is back may still run guests of an earlier incarnation: they go before anything else
+ * is decided.  What cannot be done now is tried again later, and told once. */
+static void clear_host(struct loop *o, const char *host)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	bool again = vckpt_visits_failed(&o->visits, host);
+	unsigned n = 0;
+	int rc = vckpt_cluster_clear(o->ctx, host, again, &n, &why);
+	json_t *e;
+
+	vckpt_visits_note(&o->visits, host, rc == 0 ? VCKPT_VISIT_DONE : VCKPT_VISIT_FAILED,
+			  vckpt_now());
+	if (rc == 0 ? !n : again)
+		return;
+	e = json_pack("{s:s,s:s,s:s,s:b,s:i}", "event", "done", "action", "clear", "host", host,
+		      "good", rc == 0, "guests", (int)n);
+	if (rc < 0)
+		json_object_set_new(e, "text", json_string(why.text));
+	tell(o, e);
+}
+
+/* Only because of what was left there. */
+static bool asked_for_it(const struct vckpt_look *l, const char *host)
+{
+	for (size_t i = 0; i < l->seen.n_hosts; i++)
+		if (strcmp(l->seen.hosts[i], host) == 0)
+			return false;
+	return true;
+}
+
+static void clear_left(struct loop *o, const struct vckpt_look *l, const json_t *left)
+{
+	const char *last = "";
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (left, i, one) {
+		const char *host = text_of(one, "host");
+
+		if (strcmp(host, last) == 0)
+			continue;
+		last = host;
+		if (vckpt_look_answers(l, host)) {
+			if (!l->seen.busy)
+				clear_host(o, host);
+		} else if (asked_for_it(l, host)) {
+			vckpt_visits_note(&o->visits, host, VCKPT_VISIT_SILENT, vckpt_now());
+		}
+	}
+}
+
+/* Of what was left, that on hosts whose turn it is. */
+static json_t *due_left(struct loop *o, struct vckpt_error *err)
+{
+	json_t *left = vckpt_cluster_left(o->store, o->ctx->cluster, err);
+
+	for (size_t i = json_array_size(left); i-- > 0;)
+		if (!vckpt_visits_due(&o->visits, text_of(json_array_get(left, i), "host"),
+				      vckpt_now()))
+			json_array_remove(left, i);
+	return left;
+}
+
 /* Anew after each checkpoint. */
 static void choose_interval(struct loop *o, const struct vckpt_look *l)
 {
@@ -401,14 +474,20 @@ static int once(struct loop *o, struct vckpt_error *err)
 {
 	vckpt_auto(vckpt_look_clear) struct vckpt_look l = {0};
 	struct vckpt_decision d;
+	json_auto_t *left = NULL;
 	bool mine;
 
+	o->mark = vckpt_store_reports_mark(o->store, o->ctx->cluster);
 	if (take_charge(o, &mine, err) < 0)
 		return -1;
 	if (!mine)
 		return 0;
-	if (take_lines(o, err) < 0 || vckpt_look(o->ctx, o->opt, o->store, &o->s, &l, err) < 0 ||
-	    end_abandoned(o, &l, err) < 0)
+	left = due_left(o, err);
+	if (!left || take_lines(o, err) < 0 ||
+	    vckpt_look(o->ctx, o->opt, o->store, &o->s, &o->heard, left, &l, err) < 0)
+		return -1;
+	clear_left(o, &l, left);
+	if (end_abandoned(o, &l, err) < 0)
 		return -1;
 	choose_interval(o, &l);
 	if (vckpt_supervisor_see(&o->s, &l.seen, &d, err) < 0)
@@ -423,16 +502,32 @@ static bool cancelled(const struct vckpt_cluster_ctx *ctx, uint64_t ns)
 	return poll(&p, 1, (int)(ns / VCKPT_MS)) > 0;
 }
 
+/* Until the next look, which is now where somebody reported something, or it wrote a line itself:
+ * what was done has changed what is to be done next.  True: it is over. */
+static bool rest(const struct loop *o)
+{
+	uint64_t until = vckpt_now() + o->opt->look_ns, now;
+	bool over;
+
+	do {
+		now = vckpt_now();
+		if (now >= until || vckpt_store_reports_mark(o->store, o->ctx->cluster) != o->mark)
+			return cancelled(o->ctx, 0);
+		over = cancelled(o->ctx, until - now < LISTEN ? until - now : LISTEN);
+	} while (!over);
+	return true;
+}
+
 int vckpt_supervise(const struct vckpt_cluster_ctx *ctx, const struct vckpt_supervise_options *opt,
 		    struct vckpt_error *err)
 {
-	struct loop o = {.ctx = ctx, .opt = opt};
+	struct loop o = {.ctx = ctx, .opt = opt, .visits = {.first_ns = opt->look_ns}};
 	struct vckpt_definition def = {0};
 
 	o.store = vckpt_store_open(ctx->store, err);
 	if (!o.store)
 		return -1;
-	if (vckpt_spool_definition(o.store, ctx->cluster, &def, err) < 0) {
+	if (vckpt_session_definition(o.store, ctx->cluster, &def, err) < 0) {
 		vckpt_store_close(o.store);
 		return -1;
 	}
@@ -444,8 +539,10 @@ int vckpt_supervise(const struct vckpt_cluster_ctx *ctx, const struct vckpt_supe
 
 		if (once(&o, &why) < 0 && why.code != VCKPT_ECANCELED)
 			tell(&o, json_pack("{s:s,s:s}", "event", "trouble", "text", why.text));
-	} while (!cancelled(ctx, opt->look_ns));
+	} while (!rest(&o));
 	vckpt_supervisor_clear(&o.s);
+	vckpt_heard_clear(&o.heard);
+	vckpt_visits_clear(&o.visits);
 	vckpt_lease_release(o.lease);
 	vckpt_store_close(o.store);
 	return 0;

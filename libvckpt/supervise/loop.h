@@ -30,7 +30,9 @@ struct vckpt_supervise_options {
 	/* May be NULL. {"event": "decision", "action": "wait" | "checkpoint" | "evacuate" | "fence"
 	 * | "restart" | "refuse" | "stop", "host"?, "epoch"?, "why"}, when it is another one than
 	 * before; {"event": "done", "action", "good": bool, "text"?, "epoch"?, "incarnation"?};
-	 * {"event": "trouble", "text"}: it could not look. */
+	 * {"event": "done", "action": "clear", "host", "good", "guests": how many, "text"?}: what a
+	 * restart had left on a host that is back (cluster/left.h);
+	 * {"event": "trouble", "text"}: it could not look.  Each with its "time", ns since 1970. */
 	void (*event)(void *arg, const json_t *event);
 	void *event_arg;
 };

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "cluster/log.h"
+#include "cluster/session.h"
 #include "store/catalogue.h"
 #include "store/lease.h"
 #include "supervise/interval.h"
@@ -188,6 +189,18 @@ static int add_log(struct vckpt_metrics *m, const char *cluster, const struct vc
 	return 0;
 }
 
+/* By a restart, and nobody mended it since. */
+static bool found_bad(const struct vckpt_report *lines, size_t n, uint64_t epoch)
+{
+	bool bad = false;
+
+	for (size_t k = 0; k < n; k++)
+		if (lines[k].epoch == epoch &&
+		    (lines[k].kind == VCKPT_REPORT_DAMAGED || lines[k].kind == VCKPT_REPORT_MENDED))
+			bad = lines[k].kind == VCKPT_REPORT_DAMAGED;
+	return bad;
+}
+
 static int add_epochs(struct vckpt_metrics *m, const char *cluster, const struct vckpt_store *store,
 		      const struct vckpt_report *lines, size_t n_lines, struct vckpt_error *err)
 {
@@ -207,9 +220,7 @@ static int add_epochs(struct vckpt_metrics *m, const char *cluster, const struct
 			newest.time_ns = e.time_ns;
 			vckpt_epoch_clear(&e);
 		}
-		for (size_t k = 0; k < n_lines && !bad; k++)
-			bad = lines[k].kind == VCKPT_REPORT_DAMAGED && lines[k].epoch == epochs[i];
-		damaged += bad;
+		damaged += bad || found_bad(lines, n_lines, epochs[i]);
 	}
 	of_cluster(m, cluster, DAMAGED, damaged);
 	of_cluster(m, cluster, NEWEST, (double)newest.epoch);
@@ -241,7 +252,7 @@ static int add_reports(struct vckpt_metrics *m, const char *cluster,
 	vckpt_foresight_init(&f, policy);
 	rc = vckpt_spool_take(store, cluster, now, &f, NULL, err);
 	if (rc == 0)
-		rc = vckpt_spool_definition(store, cluster, &def, err);
+		rc = vckpt_session_definition(store, cluster, &def, err);
 	for (size_t i = 0; i < f.n_tallies && rc == 0; i++) {
 		const struct vckpt_tally *t = &f.tallies[i];
 

@@ -14,7 +14,7 @@ static const char *const kinds[] = {
 	[VCKPT_REPORT_FAILED] = "failed",   [VCKPT_REPORT_BEGIN] = "begin",
 	[VCKPT_REPORT_END] = "end",         [VCKPT_REPORT_RESTART] = "restart",
 	[VCKPT_REPORT_FENCE] = "fence",     [VCKPT_REPORT_STOP] = "stop",
-	[VCKPT_REPORT_DAMAGED] = "damaged",
+	[VCKPT_REPORT_DAMAGED] = "damaged", [VCKPT_REPORT_MENDED] = "mended",
 };
 static const char *const deeds[] = {
 	[VCKPT_DEED_NONE] = "nothing",
@@ -90,7 +90,7 @@ static int object_of(const json_t *j, struct vckpt_report *r, struct vckpt_error
 		return -1;
 	copy(r->object, sizeof(r->object), *host ? host : guest);
 	copy(r->source, sizeof(r->source), text_of(j, "source"));
-	if (!*r->source && r->guest)
+	if (!*r->source && r->guest && r->kind == VCKPT_REPORT_WARNING)
 		copy(r->source, sizeof(r->source), VCKPT_REPORT_PROGRAM);
 	return 0;
 }
@@ -138,13 +138,20 @@ static bool of_supervisor(enum vckpt_report_kind kind)
 	       kind == VCKPT_REPORT_STOP || kind == VCKPT_REPORT_DAMAGED;
 }
 
-static int supervisor_of(const json_t *j, struct vckpt_report *r, struct vckpt_error *err)
+static int incarnation_of(const json_t *j, struct vckpt_report *r, struct vckpt_error *err)
 {
 	uint64_t incarnation;
 
 	if (number_of(j, "incarnation", UINT32_MAX, &incarnation, err) < 0)
 		return -1;
 	r->incarnation = (uint32_t)incarnation;
+	return 0;
+}
+
+static int supervisor_of(const json_t *j, struct vckpt_report *r, struct vckpt_error *err)
+{
+	if (incarnation_of(j, r, err) < 0)
+		return -1;
 	r->job = strcmp(text_of(j, "blame"), "job") == 0;
 	r->off = strcmp(text_of(j, "state"), "off") == 0;
 	if (r->kind == VCKPT_REPORT_FENCE)
@@ -169,6 +176,8 @@ int vckpt_report_from_json(const json_t *j, struct vckpt_report *r, struct vckpt
 	r->time_ns = (uint64_t)time;
 	copy(r->text, sizeof(r->text), text_of(j, "text"));
 	copy(r->who, sizeof(r->who), text_of(j, "who"));
+	if (r->kind == VCKPT_REPORT_MENDED)
+		return number_of(j, "epoch", INT64_MAX, &r->epoch, err);
 	if (of_supervisor(r->kind) && supervisor_of(j, r, err) < 0)
 		return -1;
 	if (of_supervisor(r->kind) && r->kind != VCKPT_REPORT_FENCE)
@@ -178,6 +187,8 @@ int vckpt_report_from_json(const json_t *j, struct vckpt_report *r, struct vckpt
 			err->code = VCKPT_EDAMAGED;
 		return -1;
 	}
+	if (r->kind == VCKPT_REPORT_FAILED && json_object_get(j, "incarnation"))
+		return incarnation_of(j, r, err);
 	if (r->kind == VCKPT_REPORT_WARNING)
 		return warning_of(j, r, err);
 	if (r->kind == VCKPT_REPORT_BEGIN || r->kind == VCKPT_REPORT_END)
@@ -207,6 +218,10 @@ json_t *vckpt_report_to_json(const struct vckpt_report *r)
 		json_object_set_new(j, r->guest ? "guest" : "host", json_string(r->object));
 	if (of_supervisor(r->kind))
 		add_supervisor(j, r);
+	if (r->kind == VCKPT_REPORT_MENDED)
+		json_object_set_new(j, "epoch", json_integer((json_int_t)r->epoch));
+	if (r->kind == VCKPT_REPORT_FAILED && r->guest)
+		json_object_set_new(j, "incarnation", json_integer(r->incarnation));
 	if (*r->source)
 		json_object_set_new(j, "source", json_string(r->source));
 	if (r->kind == VCKPT_REPORT_WARNING)

@@ -4,7 +4,7 @@
  *
  *   {"event": "report", "time", "host" | "guest", "source", "chance", "within_s"?, "text", "who"}
  *   {"event": "clear",  "time", "host" | "guest", "source", "text", "who"}       it is taken back
- *   {"event": "failed", "time", "host" | "guest", "text", "who"}                 it has happened
+ *   {"event": "failed", "time", "host" | "guest", "incarnation"?, "text", "who"}  it has happened
  *   {"event": "begin",  "time", "action", "host" | "guest", "text"}              something is done
  *   {"event": "end",    "time", "action", "host" | "guest", "state", "text"}     because of it
  *   {"event": "restart", "time", "incarnation", "epoch", "newest", "blame": "job" | "host", "text"}
@@ -12,6 +12,7 @@
  *   {"event": "fence", "time", "host", "incarnation", "state": "off" | "failed", "text", "who"}
  *   {"event": "damaged", "time", "incarnation", "epoch", "newest", "text"}
  *                              a restart found that the epoch cannot be restored as it is stored
+ *   {"event": "mended", "time", "epoch"}       vckpt repair fetched it from another place since
  *   {"event": "stop", "time", "incarnation", "newest", "text"}            a supervisor gives up
  *
  * Times are ns since 1970; the incarnation is the one before whatever is done; "newest" is the
@@ -40,7 +41,8 @@ enum vckpt_report_kind {
 	VCKPT_REPORT_RESTART,
 	VCKPT_REPORT_FENCE,
 	VCKPT_REPORT_STOP,
-	VCKPT_REPORT_DAMAGED
+	VCKPT_REPORT_DAMAGED,
+	VCKPT_REPORT_MENDED
 };
 
 /* What is done because of reports. */
@@ -57,8 +59,8 @@ struct vckpt_report {
 	enum vckpt_deed deed; /* BEGIN, END */
 	bool good;            /* END: it was done, or a checkpoint in its place */
 	bool instead;         /* END: that was a checkpoint in its place */
-	uint32_t incarnation; /* RESTART, FENCE, STOP, DAMAGED */
-	uint64_t epoch;       /* RESTART: the one that is restored; DAMAGED */
+	uint32_t incarnation; /* RESTART, FENCE, STOP, DAMAGED; FAILED of a guest */
+	uint64_t epoch;       /* RESTART: the one that is restored; DAMAGED, MENDED */
 	uint64_t newest;      /* RESTART, STOP, DAMAGED */
 	bool job;             /* RESTART: the job is to blame, no host */
 	bool off;             /* FENCE: the host is off */

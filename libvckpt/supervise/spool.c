@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cluster/session.h"
 #include "store/catalogue.h"
 #include "store/reports.h"
 
@@ -105,23 +106,9 @@ int vckpt_spool_read(const struct vckpt_store *store, const char *cluster,
 	return 0;
 }
 
-int vckpt_spool_definition(const struct vckpt_store *store, const char *cluster,
-			   struct vckpt_definition *def, struct vckpt_error *err)
-{
-	vckpt_autofree char *text = NULL;
-	size_t len;
-
-	if (vckpt_store_read_definition(store, cluster, &text, &len, err) < 0)
-		return -1;
-	if (vckpt_definition_decode(text, len, def, err) < 0)
-		return vckpt_error_prefix(err, "cluster %s", cluster);
-	return 0;
-}
-
 /* ---- whom a report concerns ---- */
 
-/* One of them may have its domain, and the other not. */
-static bool same_host(const char *a, const char *b)
+bool vckpt_spool_same_host(const char *a, const char *b)
 {
 	size_t n = strcspn(a, "."), m = strcspn(b, ".");
 
@@ -137,7 +124,7 @@ static const char *called(const struct vckpt_definition *def, const char *host, 
 		for (int k = 0; k < 2; k++) {
 			const char *own = k ? def->guests[i].to : def->guests[i].host;
 
-			if (*own ? same_host(own, host) : !k && here)
+			if (*own ? vckpt_spool_same_host(own, host) : !k && here)
 				return own;
 		}
 	return NULL;
@@ -163,7 +150,7 @@ int vckpt_spool_places(const struct vckpt_store *store, const char *only, const 
 
 		if (only && strcmp(only, names[i]) != 0)
 			continue;
-		if (vckpt_spool_definition(store, names[i], &def, NULL) < 0) {
+		if (vckpt_session_definition(store, names[i], &def, NULL) < 0) {
 			(*damaged)++;
 			continue;
 		}

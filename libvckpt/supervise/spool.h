@@ -35,9 +35,8 @@ int vckpt_spool_places(const struct vckpt_store *store, const char *only, const 
 		       bool here, struct vckpt_spool_place **places, size_t *n, unsigned *damaged,
 		       struct vckpt_error *err);
 
-/* The definition of a cluster; the caller clears it. */
-int vckpt_spool_definition(const struct vckpt_store *store, const char *cluster,
-			   struct vckpt_definition *def, struct vckpt_error *err);
+/* Are these names of one host?  One of them may have its domain, and the other not. */
+bool vckpt_spool_same_host(const char *a, const char *b);
 
 /* A host of a definition, as reports call it. */
 const char *vckpt_spool_host(const char *host);

@@ -78,7 +78,7 @@ static void enter_incarnation(struct vckpt_supervisor *s, uint32_t incarnation)
 		return;
 	s->incarnation = incarnation;
 	s->stopped = s->heard = false;
-	s->gone_since = s->stalled_since = 0;
+	s->gone_since = s->stalled_since = s->failed_at = 0;
 	for (size_t i = 0; i < s->n_hosts; i++) {
 		s->hosts[i].off = s->hosts[i].blinked = false;
 		s->hosts[i].fences = 0;
@@ -145,9 +145,32 @@ static int take_damaged(struct vckpt_supervisor *s, uint64_t epoch, struct vckpt
 	return 0;
 }
 
+static void take_mended(struct vckpt_supervisor *s, uint64_t epoch)
+{
+	for (size_t i = s->n_damaged; i-- > 0;)
+		if (s->damaged[i] == epoch)
+			s->damaged[i] = s->damaged[--s->n_damaged];
+}
+
+/* The first one tells what it was; later ones follow from it. */
+static void take_failed(struct vckpt_supervisor *s, const struct vckpt_report *r)
+{
+	enter_incarnation(s, r->incarnation);
+	if (r->incarnation < s->incarnation)
+		return;
+	if (!s->failed_at)
+		snprintf(s->failed_why, sizeof(s->failed_why), "guest %.64s failed%s%.100s",
+			 r->object, *r->text ? ": " : "", r->text);
+	s->failed_at = r->time_ns > s->failed_at ? r->time_ns : s->failed_at;
+}
+
 int vckpt_supervisor_take(struct vckpt_supervisor *s, const struct vckpt_report *r,
 			  struct vckpt_error *err)
 {
+	if (r->kind == VCKPT_REPORT_FAILED && r->guest)
+		take_failed(s, r);
+	if (r->kind == VCKPT_REPORT_MENDED)
+		take_mended(s, r->epoch);
 	if (r->kind == VCKPT_REPORT_DAMAGED)
 		return take_damaged(s, r->epoch, err);
 	if (r->kind != VCKPT_REPORT_RESTART && r->kind != VCKPT_REPORT_FENCE &&
@@ -282,6 +305,12 @@ static bool failed(const struct vckpt_supervisor *s, const struct vckpt_seen *se
 		/* The guests of a host that was away for a moment went with it. */
 		d->job = !blinked;
 		snprintf(what, 200, "a guest is gone");
+		return true;
+	}
+	/* Whoever took a checkpoint of it since has seen to it. */
+	if (seen->newest && s->failed_at > seen->newest_ns) {
+		d->job = !blinked;
+		snprintf(what, 200, "%s", s->failed_why);
 		return true;
 	}
 	if (s->rules.stall_ns && past(s->stalled_since, s->rules.stall_ns, seen->now)) {

@@ -16,6 +16,8 @@
  *   job, but counts for the budget of restarts without a new epoch, and for how long is waited
  *   before the next.
  * - An epoch that turned out to be damaged is not tried again: the one before takes its place.
+ * - A guest of which somebody says that it failed in this incarnation (FAILED: it began anew, so
+ * that it runs without its part of the job) is gone, unless a newer epoch was taken since.
  * - A guest that stands still is left alone: an administrator stopped it, or a checkpoint did.
  */
 #ifndef VCKPT_SUPERVISE_SUPERVISOR_H
@@ -119,12 +121,15 @@ struct vckpt_supervisor {
 	unsigned restarts, job_restarts;
 	uint64_t job_life; /* 1 + the incarnation of the last of those for the job */
 	uint64_t restarted_at;
+	/* A guest failed, in the incarnation; 0: none. */
+	uint64_t failed_at;
+	char failed_why[200];
 	bool stopped; /* in the incarnation */
 	char stop_why[256];
 	/* Since when; 0: not. */
 	uint64_t gone_since, stalled_since;
 	uint64_t looked; /* when it was seen last */
-	bool heard; /* it said how far it is, in the incarnation */
+	bool heard;      /* it said how far it is, in the incarnation */
 	uint64_t progress;
 	uint64_t checkpoint_failed_at;
 	unsigned checkpoints_failed;
@@ -144,7 +149,8 @@ int vckpt_supervisor_see(struct vckpt_supervisor *s, const struct vckpt_seen *se
 /* What became of a checkpoint that it asked for. */
 void vckpt_supervisor_checkpointed(struct vckpt_supervisor *s, bool good, uint64_t now);
 
-/* Did a restart find that this epoch is damaged?  Then it is none that can be restored. */
+/* Did a restart find that this epoch is damaged, and nobody mended it since?  Then it is none that
+ * can be restored. */
 bool vckpt_supervisor_damaged(const struct vckpt_supervisor *s, uint64_t epoch);
 
 /* Is this host known to be off?  A restart says so of it. */

@@ -31,6 +31,29 @@ watch_stop()
 	expect_eq "vckpt watch ends when it is told to" $? 0
 }
 
+# A job that hangs is restarted; from the epoch before, if the newest was taken when it hung already.
+gets_on()
+{
+	"$lab" exec h1 "$VCKPT_BUILD/run" sh -c 'vckpt "$@" & echo $! >"$0"; wait $!' "$TEST_DIR/supervise.pid" \
+		supervise programs --json --look 500ms --every 1h --stall 4s --tries 1 >"$TEST_DIR/supervise.out" 2>"$TEST_DIR/supervise.log" &
+	local job=$! ok=1
+	wait_until 90 grep -q '"action":"restart","good":true' "$TEST_DIR/supervise.out" &&
+		wait_until 60 further_than "$1" && ok=0
+	"$lab" exec h1 sh -c "kill -TERM \$(cat $TEST_DIR/supervise.pid)"
+	wait "$job" && [ $ok -eq 0 ]
+}
+
+# further_than STEP
+further_than()
+{
+	[ "$(last_step)" -gt "$1" ]
+}
+
+last_step()
+{
+	job_output 2>/dev/null | sed -n 's/^step \([0-9]*\)$/\1/p' | tail -n 1
+}
+
 job_says()
 {
 	grep -q "$1" <<<"$(job_output 2>/dev/null)"
@@ -64,9 +87,14 @@ expect_ok "the cluster is restarted beside the watch" vckpt restart programs@1
 expect_ok "the job knows that it was restored" wait_until 30 job_says '^step [0-9]*: restored from epoch 1, this is incarnation 1'
 expect_ok "so does a rank that only listens" wait_until 30 job_says 'rank 1: restored from epoch 1, incarnation 1'
 expect_ok "and it saves itself again" wait_until 60 job_says 'epoch [2-9][0-9]* is committed'
+
+# A rank that stands still: the others wait for it, all guests run.
+"$lab" run n2 'killall -STOP selfsave'
+expect_ok "a job that hangs is noticed by what it says, restarted, and gets on" gets_on "$(last_step)"
+expect_match "which is said" "$(cat "$TEST_DIR/supervise.out")" '"action":"restart","why":"there was no progress for 4 s"'
 "$lab" run n1 'killall -USR1 selfsave'
 expect_ok "the job ends" wait_until 60 job_ended
-expect_match "and its answer is right" "$(job_output)" '^[0-9]+ steps, incarnation 1: the answer is right'
+expect_match "and its answer is right" "$(job_output)" '^[0-9]+ steps, incarnation [2-9]: the answer is right'
 
 n=$(events committed)
 "$lab" run n2 'touch /run/checkpoint'

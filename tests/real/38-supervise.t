@@ -5,40 +5,10 @@
 # shellcheck source=tests/real/hosts.sh
 . "$(dirname "$0")/hosts.sh"
 
-supervisors=()
+# shellcheck source=tests/real/supervise.sh
+. "$(dirname "$0")/supervise.sh"
 trap 'stop_supervisors; cleanup' EXIT
-
-# supervise NAME OPTION...: one more, whose events are in $TEST_DIR/NAME.log.
-supervise()
-{
-	local name=$1
-	shift
-	"$VCKPT_BUILD/run" "$VCKPT_BUILD/vckpt" supervise heat --json --look 300ms --silence 1s --every 1h "$@" \
-		>"$TEST_DIR/$name.log" 2>"$TEST_DIR/$name.err.log" &
-	supervisors+=($!)
-}
-
-# All of them, with SIGKILL.
-stop_supervisors()
-{
-	local p
-	for p in "${supervisors[@]}"; do
-		kill -KILL "$p" 2>/dev/null
-		wait "$p" 2>/dev/null
-	done
-	supervisors=()
-}
-
-# said NAME CONDITION: has this supervisor told of such an event?  Its last line may be half written.
-said()
-{
-	[ -n "$(jq -R "fromjson? | select($2) | 1" "$TEST_DIR/$1.log")" ]
-}
-
-done_() # NAME ACTION
-{
-	said "$1" ".event == \"done\" and .action == \"$2\" and .good"
-}
+looks=(--look 300ms --silence 1s --every 1h)
 
 either_done()
 {
@@ -64,25 +34,12 @@ cat >"$TEST_DIR/launch" <<X
 [ ! -e "$TEST_DIR/cut-\$1" ] || { echo "no route to \$1" >&2; exit 1; }
 exec "$lab" exec "\$1" "$VCKPT_BUILD/run" vckptd --stdio
 X
-# By fence-agents' convention; what it was asked for is kept.
-cat >"$TEST_DIR/fence" <<X
-#!/bin/sh
-export LAB_DIR="$LAB_DIR"
-while read -r line; do
-	case \$line in plug=*) plug=\${line#plug=} ;; action=*) action=\${line#action=} ;; esac
-done
-echo "\$action \$plug" >>"$TEST_DIR/fenced"
-case \$action in
-off) [ ! -e "$LAB_DIR/hosts/\$plug/pid" ] || "$lab" crash "\$plug" ;;
-status) [ -e "$LAB_DIR/hosts/\$plug/pid" ] || exit 2 ;;
-*) exit 1 ;;
-esac
-X
-chmod 700 "$TEST_DIR/launch" "$TEST_DIR/fence"
+chmod 700 "$TEST_DIR/launch"
+fence_ready
 export VCKPT_LAUNCHER="$TEST_DIR/launch {host}"
 
 hosts_start 2
-supervise a
+supervise a "${looks[@]}"
 expect_soon "a checkpoint is taken, since there is none" done_ a checkpoint
 heat_moves "the job goes on" 40
 
@@ -97,13 +54,13 @@ stop_supervisors
 
 "$lab" crash h2
 rm "$TEST_DIR/cut-h2"
-VCKPT_FAULT_STOP=restore supervise b --fence "$TEST_DIR/fence"
+VCKPT_FAULT_STOP=restore supervise b "${looks[@]}" --fence "$TEST_DIR/fence"
 wait_until 60 grep -q '^State:.T' "/proc/${supervisors[0]}/status" ||
 	fail "a supervisor restores" "$(tail "$TEST_DIR/b.log")"
 expect_eq "a host has failed and is fenced, as its status says, too" "$(tr '\n' ',' <"$TEST_DIR/fenced")" 'off h2,status h2,'
 stop_supervisors
-supervise c --fence "$TEST_DIR/fence"
-supervise d --fence "$TEST_DIR/fence"
+supervise c "${looks[@]}" --fence "$TEST_DIR/fence"
+supervise d "${looks[@]}" --fence "$TEST_DIR/fence"
 expect_soon "its supervisor is killed amid the restart: another one's comes about" either_done restart
 expect_ok "all guests run on the host that is left" eval 'is_on h1 n1 && is_on h1 n2'
 heat_moves "the job goes on" 40

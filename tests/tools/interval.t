@@ -24,6 +24,21 @@ says "one that is late changes nothing" 'too late for a checkpoint' \
 says "for people" '^heat: a checkpoint every 31 min 6 s; 97\.[0-9]+ % of the time' vckpt interval --cost 20s --mtbf 1d
 says "with the reasons" 'Young: 30 min 59 s.*Daly: 30 min 46 s' vckpt interval --cost 20s --mtbf 1d
 says "a slowdown that is said" 'has 1 of its speed' vckpt interval --slowdown 0
+# A report led to a checkpoint, and the host failed; another one failed without a word.
+at=1700000000
+line() { printf '{"event":"%s","time":%d000000000,"host":"h1","who":"test",%s}\n' "$1" $((at += 10)) "$2"; }
+{
+	line report '"source":"edac","chance":0.5,"within_s":100,"text":"x"'
+	line begin '"action":"checkpoint","text":"x"'
+	line end '"action":"checkpoint","state":"done","text":"x"'
+	line failed '"text":"x"'
+	line failed '"text":"x"'
+} >"$VCKPT_STORE/clusters/heat/reports"
+is "failures that a checkpoint came before make it longer" \
+	"$(vckpt interval --json | jq -c '[.answered.failures, (.answered.recall * 1000 | round), .answered.every_s > .every_s]')" \
+	'[1,378,true]'
+says "for people, too" 'before 1 failure a report had led to a checkpoint: a recall of 0\.38' vckpt interval
+rm "$VCKPT_STORE/clusters/heat/reports"
 export VCKPT_CONFIG=$TEST_DIR/vckpt.conf
 printf '%s\n' '[supervise]' 'mtbf = 30d' 'slowdown = 0.1' >"$VCKPT_CONFIG"
 is "what is set" "$(vckpt interval --json | jq -c '[.mtbf.from, .mtbf.s, .cost.slowdown]')" '["set",2592000,0.1]'

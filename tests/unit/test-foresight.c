@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "supervise/foresight.h"
+#include "supervise/interval.h"
 #include "unit.h"
 
 #define AT(s) ((uint64_t)(s)*VCKPT_S)
@@ -332,6 +333,39 @@ static void test_tallies(void)
 	end(&x);
 }
 
+/* Failures that a checkpoint came before because of a word, and others. */
+static void test_answered(void)
+{
+	struct fix x;
+
+	begin(&x);
+	warn(&x, 1000, "h1", "edac", 0.5, 100);
+	act(&x, 1001, 1010, VCKPT_DEED_CHECKPOINT, "h1", "done");
+	tell(&x, 1050, VCKPT_REPORT_FAILED, "h1", "");
+	CU_ASSERT_EQUAL(x.f.answered, 1);
+	warn(&x, 2000, "h1", "edac", 0.1, 100); /* that asks for nothing */
+	tell(&x, 2050, VCKPT_REPORT_FAILED, "h1", "");
+	warn(&x, 3000, "h2", "edac", 0.5, 100); /* no checkpoint since */
+	tell(&x, 3050, VCKPT_REPORT_FAILED, "h2", "");
+	warn(&x, 4000, "h1", "edac", 0.5, 100); /* it came to nothing */
+	act(&x, 4001, 4010, VCKPT_DEED_CHECKPOINT, "h1", "failed");
+	tell(&x, 4050, VCKPT_REPORT_FAILED, "h1", "");
+	tell(&x, 5000, VCKPT_REPORT_FAILED, "h3", ""); /* nobody foretold it */
+	CU_ASSERT_EQUAL(x.f.answered, 1);
+	CU_ASSERT_EQUAL(vckpt_foresight_recall(&x.f, 5), vckpt_interval_at_least(1, 5));
+	CU_ASSERT_EQUAL(vckpt_foresight_recall(&x.f, 0), vckpt_interval_at_least(1, 1));
+	/* All hosts at once are one failure of the job; later it fails again. */
+	for (unsigned s = 6000; s < 8000; s += 1000) {
+		for (int h = 0; h < NHOSTS; h++)
+			warn(&x, s, hosts[h], "edac", 0.5, 100);
+		act(&x, s + 1, s + 10, VCKPT_DEED_CHECKPOINT, "h0", "done");
+		for (int h = 0; h < NHOSTS; h++)
+			tell(&x, s + 50, VCKPT_REPORT_FAILED, hosts[h], "");
+	}
+	CU_ASSERT_EQUAL(x.f.answered, 3);
+	end(&x);
+}
+
 /* Who says too much is not heard, and does no harm. */
 static void test_flood(void)
 {
@@ -580,6 +614,7 @@ static const struct unit_test tests[] = {
 	{"what nobody ended", test_lost},
 	{"many hosts at once", test_many},
 	{"false alarms", test_tallies},
+	{"failures answered", test_answered},
 	{"a flood", test_flood},
 	{"random storms", test_storms},
 };

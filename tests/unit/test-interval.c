@@ -368,6 +368,29 @@ static void test_duration(void)
 		CU_ASSERT_STRING_EQUAL(vckpt_duration_text(out, told[i].ns), told[i].text);
 }
 
+/* Wilson's bound, worked out elsewhere. */
+static void test_at_least(void)
+{
+	static const struct {
+		unsigned k, n;
+		double low;
+	} known[] = {{1, 1, 0.3784475032},
+		     {7, 10, 0.4973717052},
+		     {70, 100, 0.6384270897},
+		     {1, 100, 0.0029959307},
+		     {5, 5, 0.7527428729},
+		     {0, 0, 0},
+		     {0, 9, 0},
+		     {3, 2, 0}};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		double got = vckpt_interval_at_least(known[i].k, known[i].n);
+
+		CU_ASSERT_TRUE(fabs(got - known[i].low) < 1e-9);
+	}
+	CU_ASSERT_TRUE(vckpt_interval_at_least(1000000000, 1000000000) < 1);
+}
+
 static const struct unit_test tests[] = {
 	{"Young's and Daly's figures", test_formulas},
 	{"the optimum, by search", test_optimum},
@@ -376,6 +399,7 @@ static const struct unit_test tests[] = {
 	{"a job that fails at random", test_simulated},
 	{"failures foretold", test_foretold},
 	{"how often it fails", test_mtbf},
+	{"a share of few", test_at_least},
 	{"what a log tells", test_past},
 	{"times as people write them", test_duration},
 };

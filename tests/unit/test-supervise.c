@@ -7,9 +7,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cluster/flush.h"
+#include "cluster/left.h"
+#include "cluster/repair.h"
 #include "hosts-lab.h"
 #include "store/catalogue.h"
 #include "store/lease.h"
+#include "supervise/heard.h"
 #include "supervise/loop.h"
 #include "supervise/spool.h"
 #include "unit.h"
@@ -81,9 +85,12 @@ static void end(struct scene *s)
 	lab_close(&s->l);
 }
 
+/* What it waits for may never come: then it ends by itself. */
 static void live(struct scene *s)
 {
+	lab_watch(&s->l);
 	CU_ASSERT_EQUAL(vckpt_supervise(&s->l.ctx, &s->opt, &s->l.err), 0);
+	CU_ASSERT_FALSE(lab_took_too_long());
 }
 
 static void enough(struct scene *s)
@@ -164,6 +171,85 @@ static void test_by_hand(void)
 	CU_ASSERT_PTR_NULL(strstr(lab_whereabouts(&s.l), "-"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(lab_whereabouts(&s.l), "hc"));
 	CU_ASSERT_EQUAL(incarnation(&s), 1);
+	end(&s);
+}
+
+static void revive(struct scene *s, const char *host)
+{
+	for (int i = 0; i < JOB; i++) {
+		struct vckpt_null_guest *g =
+			vckpt_null_world_find_at(s->l.w, host, lab_guests[i].guest);
+
+		if (g)
+			g->there = true;
+	}
+}
+
+/* As before, but the person errs: the guests of hb live on, which nobody sees.  Then it is back. */
+static void comes_back(struct scene *s, const char *event, const char *action, const json_t *e)
+{
+	struct vckpt_report r = {.kind = VCKPT_REPORT_FENCE, .off = true, .object = "hb"};
+	bool done = strcmp(event, "done") == 0 && json_is_true(json_object_get(e, "good"));
+
+	if (s->step == 0) {
+		s->l.absent = "hb";
+		s->step++;
+	} else if (s->step == 1 && strcmp(action, "refuse") == 0) {
+		switch_off(s, "hb");
+		r.time_ns = vckpt_wallclock();
+		CU_ASSERT_EQUAL(vckpt_spool_add(s->store, "heat", &r, NULL), 0);
+		s->step++;
+	} else if (s->step == 2 && done && strcmp(action, "restart") == 0) {
+		s->l.absent = NULL;
+		revive(s, "hb");
+		s->step++;
+	} else if (s->step == 3 && done && strcmp(action, "clear") == 0) {
+		CU_ASSERT_STRING_EQUAL(text_of(e, "host"), "hb");
+		CU_ASSERT_EQUAL(json_integer_value(json_object_get(e, "guests")), 2);
+		s->step++;
+	} else if (s->step == 4) {
+		s->step++;
+		enough(s);
+	} else {
+		CU_ASSERT_TRUE(s->step < 3); /* nothing is decided before that */
+	}
+}
+
+/* How many guests of hb run, and how many elsewhere. */
+static void count(const struct scene *s, unsigned *there, unsigned *elsewhere)
+{
+	static const char *const hosts[] = {"ha", "hb", "hc"};
+
+	*there = *elsewhere = 0;
+	for (int i = 0; i < JOB; i++)
+		for (int h = 0; h < 3; h++) {
+			const struct vckpt_null_guest *g =
+				vckpt_null_world_find_at(s->l.w, hosts[h], lab_guests[i].guest);
+			bool is = g && g->there;
+
+			*there += is && h == 1;
+			*elsewhere += is && h != 1;
+		}
+}
+
+static void test_comes_back(void)
+{
+	unsigned there, elsewhere;
+	json_t *left;
+	struct scene s;
+
+	begin(&s);
+	s.on_event = comes_back;
+	live(&s);
+	CU_ASSERT_EQUAL(s.step, 5);
+	CU_ASSERT_EQUAL(incarnation(&s), 1);
+	count(&s, &there, &elsewhere);
+	CU_ASSERT_EQUAL(there, 0);
+	CU_ASSERT_EQUAL(elsewhere, JOB);
+	left = vckpt_cluster_left(s.store, "heat", NULL);
+	CU_ASSERT_EQUAL(json_array_size(left), 0);
+	CU_ASSERT_TRUE(json_is_array(left));
+	json_decref(left);
 	end(&s);
 }
 
@@ -400,6 +486,80 @@ static void test_hangs(void)
 	end(&s);
 }
 
+static struct vckpt_lease *work; /* somebody's who works on the cluster, again and again */
+
+static void works(struct scene *s, const char *event, const char *action, const json_t *e)
+{
+	if (strcmp(text_of(e, "why"), "all is well") == 0)
+		work = vckpt_lease_acquire(s->store, "heat", "the other", "hz", "work",
+					   3600 * VCKPT_S, NULL);
+	else if (strcmp(text_of(e, "why"), "somebody works on the cluster") == 0)
+		vckpt_lease_release(work);
+	after_restart(s, event, action);
+	if (++s->step == 5000)
+		enough(s);
+}
+
+/* A program that hangs while somebody works on the cluster at every other look. */
+static void test_hangs_beside_work(void)
+{
+	struct scene s;
+
+	begin(&s);
+	fence_with(&s, "echo 17\n");
+	s.opt.fence.command = NULL;
+	s.opt.progress = s.script;
+	s.opt.rules.stall_ns = 50 * VCKPT_MS;
+	s.on_event = works;
+	live(&s);
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.log, "restart restart+ "));
+	end(&s);
+}
+
+static json_t *said_by(const char *g1, const char *g2)
+{
+	json_t *j =
+		json_pack("{s:[oo]}", "guests", json_loads(g1, 0, NULL), json_loads(g2, 0, NULL));
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(j);
+	return j;
+}
+
+/* What several guests say, of which some cannot be asked at times. */
+static void test_heard(void)
+{
+#define SAYS(n, t, d) "{\"guest\":\"" n "\",\"tellers\":" t ",\"done\":" d ",\"total\":10}"
+#define MUTE(n)       "{\"guest\":\"" n "\",\"error\":\"busy\"}"
+	static const struct {
+		uint32_t incarnation;
+		const char *g1, *g2;
+		enum vckpt_seen_progress heard;
+		uint64_t progress;
+	} looks[] = {
+		{0, MUTE("g1"), MUTE("g2"), VCKPT_PROGRESS_UNHEARD, 0},
+		{0, SAYS("g1", "1", "3"), MUTE("g2"), VCKPT_PROGRESS_SAID, 3},
+		{0, MUTE("g1"), SAYS("g2", "1", "4"), VCKPT_PROGRESS_SAID, 7},
+		{0, SAYS("g1", "1", "3"), MUTE("g2"), VCKPT_PROGRESS_SAID, 7},
+		{0, MUTE("g1"), MUTE("g2"), VCKPT_PROGRESS_SAID, 7},
+		{0, SAYS("g1", "1", "10"), SAYS("g2", "1", "10"), VCKPT_PROGRESS_NONE, 20},
+		{0, SAYS("g1", "0", "0"), SAYS("g2", "0", "0"), VCKPT_PROGRESS_NONE, 0},
+		{0, SAYS("g1", "1", "5"), MUTE("g2"), VCKPT_PROGRESS_SAID, 5},
+		{1, MUTE("g1"), MUTE("g2"), VCKPT_PROGRESS_UNHEARD, 0},
+	};
+	struct vckpt_heard h = {0};
+
+	for (size_t i = 0; i < sizeof(looks) / sizeof(looks[0]); i++) {
+		json_t *j = said_by(looks[i].g1, looks[i].g2);
+		struct vckpt_seen seen = {0};
+
+		CU_ASSERT_EQUAL(vckpt_heard_take(&h, looks[i].incarnation, j, &seen, NULL), 0);
+		CU_ASSERT_EQUAL(seen.heard, looks[i].heard);
+		CU_ASSERT_EQUAL(seen.progress, looks[i].progress);
+		json_decref(j);
+	}
+	vckpt_heard_clear(&h);
+}
+
 static void wakes(struct scene *s, const char *event, const char *action, const json_t *e)
 {
 	(void)e;
@@ -449,6 +609,15 @@ static void until_restarted(struct scene *s, const char *event, const char *acti
 		enough(s);
 }
 
+static void succeeded(struct scene *s)
+{
+	s->step = 0;
+	s->log[0] = '\0';
+	close(s->l.ctx.cancel_fd);
+	CU_ASSERT_EQUAL(vckpt_cancel_open(&s->l.ctx.cancel_fd, NULL), 0);
+	live(s);
+}
+
 /* The newest epoch turns out to be damaged: the one before, and nobody tries the newest again. */
 static void test_damaged(void)
 {
@@ -476,14 +645,86 @@ static void test_damaged(void)
 	CU_ASSERT_EQUAL(lines[2].epoch, 1);
 	free(lines);
 
-	/* So does its successor. */
-	s.step = 0;
-	s.log[0] = '\0';
-	close(s.l.ctx.cancel_fd);
-	CU_ASSERT_EQUAL(vckpt_cancel_open(&s.l.ctx.cancel_fd, NULL), 0);
-	live(&s);
+	succeeded(&s); /* who does the same */
 	CU_ASSERT_PTR_NULL(strstr(s.log, "restart-"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(s.log, "restart+"));
+	end(&s);
+}
+
+static void restarts_newest(struct scene *s, const char *event, const char *action, const json_t *e)
+{
+	if (strcmp(event, "decision") == 0 && strcmp(action, "restart") == 0)
+		CU_ASSERT_EQUAL(json_integer_value(json_object_get(e, "epoch")), 2);
+	until_restarted(s, event, action, e);
+}
+
+/* Another place, with epoch 2. */
+static void copy_to(struct scene *s, char path[160])
+{
+	struct vckpt_flush_request to = {.who = "test", .epoch = 2, .to = path};
+	json_t *report = NULL;
+
+	checkpoint(s);
+	snprintf(path, 160, "%s/copy", s->l.dir);
+	CU_ASSERT_EQUAL(vckpt_cluster_flush(s->store, "heat", &to, &report, &s->l.err), 0);
+	json_decref(report);
+}
+
+/* The newest epoch is damaged, but another place has a copy: that is taken. */
+static void test_copy(void)
+{
+	char path[160];
+	struct scene s;
+
+	begin(&s);
+	copy_to(&s, path);
+	snprintf(path, sizeof(path), "%s/clusters/heat/epochs/000002.json", s.l.store);
+	CU_ASSERT_EQUAL(truncate(path, 10), 0);
+	snprintf(path, sizeof(path), "%s/clusters/heat/data/000002/g1.map", s.l.store);
+	CU_ASSERT_EQUAL(truncate(path, 10), 0);
+	s.on_event = restarts_newest;
+	live(&s);
+	CU_ASSERT_PTR_NULL(strstr(s.log, "restart-"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.log, "restart restart+ "));
+	end(&s);
+}
+
+/* It was damaged, and is fetched when the place that has a copy is back: it is tried again. */
+static void test_mended(void)
+{
+	const struct vckpt_repair_request q = {.who = "test", .apply = true};
+	char copy[160], away[160], map[160];
+	json_t *report = NULL;
+	struct scene s;
+
+	begin(&s);
+	copy_to(&s, copy);
+	snprintf(away, sizeof(away), "%s/away", s.l.dir);
+	CU_ASSERT_EQUAL(rename(copy, away), 0);
+	snprintf(map, sizeof(map), "%s/clusters/heat/data/000002/g1.map", s.l.store);
+	CU_ASSERT_EQUAL(truncate(map, 10), 0);
+	s.on_event = until_restarted;
+	live(&s);
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.log, "restart restart- "));
+	CU_ASSERT_EQUAL(rename(away, copy), 0);
+	CU_ASSERT_EQUAL(vckpt_cluster_repair(s.store, "heat", &q, &report, &s.l.err), 0);
+	json_decref(report);
+	s.on_event = restarts_newest;
+	succeeded(&s);
+	CU_ASSERT_PTR_NULL(strstr(s.log, "restart-"));
+	end(&s);
+}
+
+/* It looks once in an hour, and a word is heard at once. */
+static void test_listens(void)
+{
+	struct scene s;
+
+	begin(&s);
+	s.opt.look_ns = 3600 * VCKPT_S;
+	s.on_event = leaves;
+	live(&s);
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.log, "evacuate"));
 	end(&s);
 }
 
@@ -526,6 +767,7 @@ static void test_stands_by(void)
 
 static const struct unit_test tests[] = {
 	{"a silent host, confirmed by hand", test_by_hand},
+	{"a host that was not off comes back", test_comes_back},
 	{"a silent host, fenced", test_by_command},
 	{"a fence that fails", test_in_vain},
 	{"a guest dies", test_guest_dies},
@@ -534,8 +776,13 @@ static const struct unit_test tests[] = {
 	{"one restart of one failure", test_only_from},
 	{"not to a host that is to fail", test_not_there},
 	{"a program that hangs", test_hangs},
+	{"a program that hangs while somebody works", test_hangs_beside_work},
+	{"guests that cannot be asked at times", test_heard},
 	{"programs that do not", test_gets_on},
 	{"a damaged epoch", test_damaged},
+	{"a damaged epoch of which there is a copy", test_copy},
+	{"a damaged epoch that was mended", test_mended},
+	{"a report between looks", test_listens},
 	{"another one looks after it", test_stands_by},
 };
 UNIT_MAIN("supervise", tests)

@@ -242,6 +242,46 @@ static void test_job(void)
 	end(&x);
 }
 
+/* Somebody says that a guest failed, though it runs. */
+static void test_failed(void)
+{
+	struct vckpt_report r = {.kind = VCKPT_REPORT_FAILED,
+				 .guest = true,
+				 .object = "n1",
+				 .text = "it began anew",
+				 .incarnation = 3};
+	struct fix x;
+
+	begin(&x);
+	tell(&x, 10, r); /* of an incarnation that is over */
+	SEE(11, "wait");
+	r.incarnation = 4;
+	tell(&x, 12, r);
+	SEE(12, "restart 7 job");
+	CU_ASSERT_STRING_EQUAL(x.d.why, "guest n1 failed: it began anew");
+	restarted(&x, 12);
+	tell(&x, 12, r); /* said again, too late */
+	SEE(13, "wait");
+	r.incarnation = 5;
+	tell(&x, 40, r);
+	/* Whoever took an epoch of it since then has seen to it. */
+	x.seen.newest_ns = AT(41);
+	SEE(42, "wait");
+	x.seen.newest_ns = AT(39);
+	SEE(43, "restart 7 job");
+	/* Of a host it is no word on guests; and without an epoch there is nothing to restart. */
+	x.seen.incarnation = 6;
+	r.guest = false;
+	tell(&x, 50, r);
+	SEE(51, "wait");
+	r.guest = true;
+	r.incarnation = 6;
+	tell(&x, 52, r);
+	x.seen.newest = x.seen.before = 0;
+	SEE(53, "checkpoint");
+	end(&x);
+}
+
 /* Two supervisors wrote of one failure, and one restart came of it. */
 static void test_written_twice(void)
 {
@@ -452,6 +492,7 @@ static const struct unit_test tests[] = {
 	{"reports", test_reports},
 	{"what is not meant to run", test_not_wanted},
 	{"a job that fails", test_job},
+	{"a guest that failed and runs", test_failed},
 	{"one failure, two lines", test_written_twice},
 	{"no progress", test_stall},
 	{"the budget", test_budget},

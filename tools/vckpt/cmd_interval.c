@@ -8,6 +8,7 @@
 #include "base/duration.h"
 #include "store/store.h"
 #include "supervise/interval.h"
+#include "supervise/spool.h"
 #include "tool.h"
 
 struct interval {
@@ -22,6 +23,7 @@ struct interval {
 	struct vckpt_interval plain, with;
 	struct vckpt_mtbf seen;
 	const char *mtbf_from;
+	unsigned answered;
 	bool in_time;
 };
 
@@ -144,6 +146,21 @@ static int find_mtbf(struct interval *o, const char *name, struct vckpt_error *e
 	return 0;
 }
 
+/* What reports came to: as a supervisor counts it, if nobody says what a predictor is like. */
+static int find_recall(struct interval *o, const struct vckpt_store *store, const char *name,
+		       struct vckpt_error *err)
+{
+	struct vckpt_foresight f;
+	int rc;
+
+	vckpt_foresight_init(&f, &o->tool->settings.policy);
+	rc = vckpt_spool_take(store, name, vckpt_wallclock(), &f, NULL, err);
+	o->answered = f.answered;
+	o->facts.recall = o->warned ? o->recall : vckpt_foresight_recall(&f, o->past.failures);
+	vckpt_foresight_clear(&f);
+	return rc;
+}
+
 static int compute(struct interval *o, const char *name, struct vckpt_error *err)
 {
 	struct vckpt_store *store = vckpt_store_open(o->tool->store, err);
@@ -151,12 +168,14 @@ static int compute(struct interval *o, const char *name, struct vckpt_error *err
 
 	if (store)
 		rc = vckpt_past_read(store, name, vckpt_wallclock(), &o->past, err);
+	if (rc == 0)
+		rc = find_recall(o, store, name, err);
 	vckpt_store_close(store);
 	if (rc < 0 || find_cost(o, name, err) < 0 || find_mtbf(o, name, err) < 0)
 		return -1;
-	o->facts.recall = o->recall;
 	o->facts.precision = o->precision > 0 ? o->precision : 1;
-	o->facts.warning = seconds(o->warning_ns);
+	/* What was answered by a checkpoint came in time for one. */
+	o->facts.warning = o->warned ? seconds(o->warning_ns) : o->facts.latency;
 	return vckpt_interval(&o->facts, &o->plain, &o->with, &o->in_time, err);
 }
 
@@ -189,6 +208,10 @@ static json_t *as_json(const struct interval *o, const char *name)
 					      "precision", o->facts.precision, "warning_s",
 					      o->facts.warning, "in_time", o->in_time, "every_s",
 					      o->with.every, "efficiency", o->with.efficiency));
+	if (!o->warned && o->answered)
+		json_object_set_new(j, "answered",
+				    json_pack("{s:i,s:f,s:f}", "failures", (int)o->answered,
+					      "recall", o->facts.recall, "every_s", o->with.every));
 	return j;
 }
 
@@ -253,6 +276,12 @@ static void print(const struct interval *o, const char *name)
 		       "%s; %.3g %% is of use\n",
 		       o->recall, o->facts.precision, span(a, o->facts.warning),
 		       span(b, o->with.every), 100 * o->with.efficiency);
+	else if (o->answered)
+		printf("  before %u failure%s a report had led to a checkpoint: a recall of %.2g "
+		       "or "
+		       "more, with which a supervisor takes one every %s\n",
+		       o->answered, o->answered == 1 ? "" : "s", o->facts.recall,
+		       span(a, o->with.every));
 }
 
 static int run(struct tool *t, int argc, char **argv)

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/duration.h"
 #include "base/io.h"
+#include "cluster/session.h"
 #include "host/remote/remote.h"
 #include "store/store.h"
 #include "supervise/alerts.h"
@@ -311,7 +312,7 @@ static int list(struct report *o, const struct vckpt_store *store, const char *n
 	int rc;
 
 	vckpt_foresight_init(&f, &o->tool->settings.policy);
-	rc = vckpt_spool_definition(store, name, &def, err);
+	rc = vckpt_session_definition(store, name, &def, err);
 	hosts = calloc(def.n + 1, sizeof(*hosts));
 	if (rc == 0 && !hosts)
 		rc = vckpt_fail_errno(err, "no memory for %u guests", def.n);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/hooks.h"
 #include "base/io.h"
+#include "journal.h"
 #include "moving.h"
 #include "supervise/loop.h"
 
@@ -14,6 +15,7 @@
 
 struct supervise {
 	char *cluster;
+	char name[65]; /* of the cluster */
 	struct tool *tool;
 	struct vckpt_supervise_options opt;
 	const char *fence_options; /* a file */
@@ -134,16 +136,10 @@ static void print(const json_t *e)
 
 static void on_event(void *arg, const json_t *event)
 {
-	const struct tool *t = arg;
+	const struct supervise *o = arg;
 
-	if (t->json) {
-		json_dumpf(event, stdout, JSON_COMPACT);
-		putchar('\n');
-	} else if (!t->quiet) {
-		print(event);
-	}
-	/* Whoever reads it wants it now. */
-	fflush(stdout);
+	tool_journal_event(o->name, o->tool->who, event);
+	tool_print_event(o->tool, event, print);
 }
 
 static int check_progress(const struct supervise *o, struct vckpt_error *err)
@@ -186,7 +182,6 @@ static int run(struct tool *t, int argc, char **argv)
 	vckpt_autofree char *fence_options = NULL;
 	struct supervise o = {.tool = t};
 	struct vckpt_cluster_ctx ctx;
-	char name[65];
 	int rc;
 
 	vckpt_supervisor_defaults(&o.opt.rules);
@@ -202,14 +197,14 @@ static int run(struct tool *t, int argc, char **argv)
 	o.opt.restart.deadlines = t->settings.deadlines;
 	o.opt.restart.hooks = t->settings.hooks;
 	o.opt.event = on_event;
-	o.opt.event_arg = t;
+	o.opt.event_arg = &o;
 	rc = check_fence(&o, &fence_options, &err);
 	if (rc == 0)
 		rc = check_progress(&o, &err);
 	if (rc == 0)
-		rc = tool_pick_cluster(t, o.cluster, name, &err);
+		rc = tool_pick_cluster(t, o.cluster, o.name, &err);
 	if (rc == 0)
-		rc = tool_context(t, "supervise", name, &ctx, &err);
+		rc = tool_context(t, "supervise", o.name, &ctx, &err);
 	if (rc == 0)
 		rc = vckpt_supervise(&ctx, &o.opt, &err);
 	return rc < 0 ? tool_failed(t, "supervise", &err) : 0;

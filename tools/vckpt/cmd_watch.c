@@ -96,14 +96,7 @@ static void on_event(void *arg, const json_t *event)
 {
 	const struct watch *o = arg;
 
-	if (o->tool->json) {
-		json_dumpf(event, stdout, JSON_COMPACT);
-		putchar('\n');
-	} else if (!o->tool->quiet) {
-		print(event);
-	}
-	/* Whoever reads it wants it now. */
-	fflush(stdout);
+	tool_print_event(o->tool, event, print);
 }
 
 static int run(struct tool *t, int argc, char **argv)

@@ -11,6 +11,7 @@
 
 #include "host/remote/remote.h"
 #include "host/tree/tree.h"
+#include "journal.h"
 #include "tool.h"
 
 /* The one thing a signal handler can reach. */
@@ -141,6 +142,7 @@ int tool_context(struct tool *t, const char *command, const char *cluster,
 		.open_arg = t,
 		.progress = on_progress,
 		.progress_arg = t,
+		.deed = tool_journal_deed,
 		.log = &t->log,
 		.cancel_fd = t->cancel_fd,
 	};

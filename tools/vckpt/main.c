@@ -5,12 +5,13 @@
 #include "tool.h"
 
 static const struct tool_command *const commands[] = {
-	&tool_adopt,     &tool_checkpoint, &tool_ls,          &tool_show,    &tool_log,
-	&tool_timeline,  &tool_check,      &tool_prune,       &tool_repair,  &tool_export,
-	&tool_import,    &tool_flush,      &tool_lead,        &tool_restart, &tool_migrate,
-	&tool_evacuate,  &tool_make_room,  &tool_consolidate, &tool_suspend, &tool_resume,
-	&tool_kill,      &tool_status,     &tool_hosts,       &tool_doctor,  &tool_watch,
-	&tool_supervise, &tool_report,     &tool_interval,    &tool_metrics, &tool_key,
+	&tool_adopt,     &tool_checkpoint, &tool_ls,          &tool_show,     &tool_log,
+	&tool_timeline,  &tool_check,      &tool_prune,       &tool_repair,   &tool_export,
+	&tool_import,    &tool_flush,      &tool_lead,        &tool_restart,  &tool_migrate,
+	&tool_evacuate,  &tool_make_room,  &tool_consolidate, &tool_suspend,  &tool_resume,
+	&tool_kill,      &tool_status,     &tool_hosts,       &tool_doctor,   &tool_watch,
+	&tool_supervise, &tool_monitor,    &tool_report,      &tool_interval, &tool_metrics,
+	&tool_top,       &tool_key,
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
 

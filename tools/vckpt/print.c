@@ -140,6 +140,18 @@ void tool_print_json(const json_t *j)
 	putchar('\n');
 }
 
+void tool_print_event(const struct tool *t, const json_t *event, void (*print)(const json_t *event))
+{
+	if (t->json) {
+		json_dumpf(event, stdout, JSON_COMPACT);
+		putchar('\n');
+	} else if (!t->quiet) {
+		print(event);
+	}
+	/* Whoever reads it wants it now. */
+	fflush(stdout);
+}
+
 const char *tool_bytes(char buf[16], double n)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};

@@ -47,7 +47,7 @@ extern const struct tool_command tool_adopt, tool_checkpoint, tool_ls, tool_show
 	tool_timeline, tool_check, tool_prune, tool_repair, tool_flush, tool_lead, tool_export,
 	tool_import, tool_restart, tool_migrate, tool_evacuate, tool_make_room, tool_consolidate,
 	tool_suspend, tool_resume, tool_kill, tool_status, tool_hosts, tool_doctor, tool_watch,
-	tool_supervise, tool_report, tool_interval, tool_metrics, tool_key;
+	tool_supervise, tool_monitor, tool_report, tool_interval, tool_metrics, tool_top, tool_key;
 
 /* options.c: the common options, as a child of each command's own parser. */
 extern const struct argp tool_common_argp;
@@ -127,6 +127,9 @@ void tool_print_outside(const json_t *record);
 void tool_print_frozen(const json_t *record);
 void tool_print_loud(const json_t *record);
 void tool_print_json(const json_t *j);
+/* What a command that goes on and on tells, at once: a line of JSON, or as `print` has it. */
+void tool_print_event(const struct tool *t, const json_t *event,
+		      void (*print)(const json_t *event));
 /* Human sizes and times into a caller's buffer; returns it. */
 const char *tool_bytes(char buf[16], double n);
 const char *tool_ms(char buf[16], double ms);
