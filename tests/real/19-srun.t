@@ -3,6 +3,8 @@
 # restart, the right answer, and Slurm knows the job as before. srun outside the cluster is told, and refused.
 # shellcheck source=tests/real/vckpt.sh
 . "$(dirname "$0")/vckpt.sh"
+# shellcheck source=tests/lab/slurm.sh
+. "$(dirname "$0")/../lab/slurm.sh"
 lib=/usr/lib/x86_64-linux-gnu
 
 # slurm_image: the guests' image, with Slurm and Munge in it.
@@ -10,32 +12,14 @@ slurm_image()
 {
 	local f args=()
 	mkdir -p "$TEST_DIR/made"
-	head -c 1024 /dev/urandom >"$TEST_DIR/made/munge.key"
-	cat >"$TEST_DIR/made/slurm.conf" <<-'END'
-		ClusterName=lab
+	slurm_files "$TEST_DIR/made" pmix <<-'END'
 		SlurmctldHost=n1(10.99.0.1)
-		SlurmUser=root
-		SlurmdUser=root
-		AuthType=auth/munge
-		CryptoType=crypto/munge
-		MpiDefault=pmix
-		ProctrackType=proctrack/linuxproc
-		TaskPlugin=task/none
-		SelectType=select/linear
-		SlurmdParameters=config_overrides
-		ReturnToService=2
-		StateSaveLocation=/run/slurm/state
-		SlurmdSpoolDir=/run/slurm/spool
-		SlurmctldPidFile=/run/slurmctld.pid
-		SlurmdPidFile=/run/slurmd.pid
 		SlurmctldLogFile=/run/slurm/ctld.log
 		SlurmdLogFile=/run/slurm/d.log
 		NodeName=n1 NodeAddr=10.99.0.1 CPUs=4 State=UNKNOWN
 		NodeName=n2 NodeAddr=10.99.0.2 CPUs=4 State=UNKNOWN
 		PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 	END
-	# Of the cgroups nothing is used, but without this slurmd wants them mounted.
-	echo CgroupPlugin=cgroup/v1 >"$TEST_DIR/made/cgroup.conf"
 	cat >"$TEST_DIR/made/start-slurm" <<-'END'
 		#!/bin/sh
 		# In a guest: Munge, and what of Slurm belongs here.
