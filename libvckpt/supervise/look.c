@@ -1,6 +1,5 @@
 #include "supervise/look.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +10,6 @@
 #include "store/catalogue.h"
 #include "store/nearest.h"
 #include "supervise/command.h"
-#include "supervise/interval.h"
 #include "supervise/spool.h"
 
 void vckpt_look_clear(struct vckpt_look *l)
@@ -175,26 +173,10 @@ static int look_at_past(const struct vckpt_cluster_ctx *ctx, const struct vckpt_
 
 uint64_t vckpt_look_every(const struct vckpt_look *l, const struct vckpt_supervise_options *opt)
 {
-	const struct vckpt_past *past = &l->past;
-	struct vckpt_interval_facts f = {.restart = past->restart_s};
-	struct vckpt_interval plain, with;
-	struct vckpt_mtbf m;
-	bool in_time;
+	double recall = vckpt_foresight_recall(&l->f, l->past.failures);
 
-	if (!past->checkpoints)
-		return 0;
-	f.cost = vckpt_past_cost(past, opt->slowdown);
-	f.latency = fmax(past->total_s, f.cost);
-	f.mtbf = (double)opt->mtbf_ns / (double)VCKPT_S;
-	if (!opt->mtbf_ns && vckpt_mtbf_estimate(past->observed_s, past->failures, &m, NULL) == 0)
-		f.mtbf = m.estimate;
-	/* What was answered by a checkpoint came in time for one. */
-	f.recall = vckpt_foresight_recall(&l->f, past->failures);
-	f.precision = 1;
-	f.warning = f.latency;
-	if (vckpt_interval(&f, &plain, &with, &in_time, NULL) < 0)
-		return 0;
-	return (uint64_t)(with.every * (double)VCKPT_S);
+	return (uint64_t)(vckpt_past_every(&l->past, opt->slowdown, opt->mtbf_ns, recall) *
+			  (double)VCKPT_S);
 }
 
 #define PROGRESS_TIME (10 * VCKPT_S)

@@ -1,6 +1,5 @@
 #include "supervise/metrics.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +11,6 @@
 #include "cluster/session.h"
 #include "store/catalogue.h"
 #include "store/lease.h"
-#include "supervise/interval.h"
 #include "supervise/past.h"
 #include "supervise/spool.h"
 
@@ -64,7 +62,7 @@ static const struct {
 	[TOTAL] = {"vckpt_checkpoint_duration_seconds", "gauge",
 		   "How long checkpoints take, mean of the newest."},
 	[INTERVAL] = {"vckpt_interval_seconds", "gauge",
-		      "The best interval between checkpoints, by cost and failures."},
+		      "How often a supervisor takes checkpoints, by cost, failures and reports."},
 	[CHECKPOINTS] = {"vckpt_checkpoints_total", "counter", "Checkpoints that were committed."},
 	[CHECKPOINTS_FAILED] = {"vckpt_checkpoints_failed_total", "counter",
 				"Checkpoints that failed."},
@@ -138,15 +136,10 @@ static void of_cluster(struct vckpt_metrics *m, const char *cluster, enum family
 /* ---- what the store knows ---- */
 
 static void add_past(struct vckpt_metrics *m, const char *cluster,
-		     const struct vckpt_metrics_options *opt, const struct vckpt_past *past)
+		     const struct vckpt_metrics_options *opt, const struct vckpt_past *past,
+		     double recall)
 {
-	struct vckpt_interval_facts f = {.cost = vckpt_past_cost(past, opt->slowdown),
-					 .latency = past->total_s,
-					 .restart = past->restart_s,
-					 .mtbf = (double)opt->mtbf_ns / (double)VCKPT_S};
-	struct vckpt_interval plain, with;
-	struct vckpt_mtbf seen;
-	bool in_time;
+	double every = vckpt_past_every(past, opt->slowdown, opt->mtbf_ns, recall);
 
 	of_cluster(m, cluster, RUNNING, past->runs);
 	of_cluster(m, cluster, RESTARTS, past->restarts);
@@ -156,12 +149,8 @@ static void add_past(struct vckpt_metrics *m, const char *cluster,
 		return;
 	of_cluster(m, cluster, STALL, past->stall_s);
 	of_cluster(m, cluster, TOTAL, past->total_s);
-	f.latency = fmax(f.latency, f.cost);
-	if (!opt->mtbf_ns &&
-	    vckpt_mtbf_estimate(past->observed_s, past->failures, &seen, NULL) == 0)
-		f.mtbf = seen.estimate;
-	if (vckpt_interval(&f, &plain, &with, &in_time, NULL) == 0)
-		of_cluster(m, cluster, INTERVAL, plain.every);
+	if (every > 0)
+		of_cluster(m, cluster, INTERVAL, every);
 }
 
 static int add_log(struct vckpt_metrics *m, const char *cluster, const struct vckpt_store *store,
@@ -242,7 +231,7 @@ static void add_supervisor(struct vckpt_metrics *m, const char *cluster, uint32_
 
 static int add_reports(struct vckpt_metrics *m, const char *cluster,
 		       const struct vckpt_store *store, const struct vckpt_policy *policy,
-		       struct vckpt_error *err)
+		       unsigned failures, double *recall, struct vckpt_error *err)
 {
 	struct vckpt_definition def = {0};
 	struct vckpt_foresight f;
@@ -251,6 +240,7 @@ static int add_reports(struct vckpt_metrics *m, const char *cluster,
 
 	vckpt_foresight_init(&f, policy);
 	rc = vckpt_spool_take(store, cluster, now, &f, NULL, err);
+	*recall = vckpt_foresight_recall(&f, failures);
 	if (rc == 0)
 		rc = vckpt_session_definition(store, cluster, &def, err);
 	for (size_t i = 0; i < f.n_tallies && rc == 0; i++) {
@@ -297,6 +287,7 @@ static int add_store(struct vckpt_metrics *m, const char *cluster, const struct 
 	struct vckpt_incarnation inc;
 	struct vckpt_past past;
 	struct statvfs st;
+	double recall;
 	size_t n;
 
 	if (vckpt_past_read(store, cluster, vckpt_wallclock(), &past, err) < 0 ||
@@ -304,10 +295,10 @@ static int add_store(struct vckpt_metrics *m, const char *cluster, const struct 
 	    vckpt_spool_read(store, cluster, &lines, &n, err) < 0 ||
 	    add_log(m, cluster, store, err) < 0 ||
 	    add_epochs(m, cluster, store, lines, n, err) < 0 ||
-	    add_reports(m, cluster, store, opt->policy, err) < 0)
+	    add_reports(m, cluster, store, opt->policy, past.failures, &recall, err) < 0)
 		return -1;
 	of_cluster(m, cluster, INCARNATION, (double)inc.number);
-	add_past(m, cluster, opt, &past);
+	add_past(m, cluster, opt, &past, recall);
 	add_supervisor(m, cluster, (uint32_t)inc.number, lines, n);
 	add_leases(m, cluster, store);
 	if (statvfs(vckpt_store_path(store), &st) == 0)

@@ -1,10 +1,12 @@
 #include "supervise/past.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "cluster/log.h"
+#include "supervise/interval.h"
 
 /* One walk through the log. */
 struct walk {
@@ -91,4 +93,27 @@ double vckpt_past_cost(const struct vckpt_past *past, double slowdown)
 	double stream = past->total_s > past->stall_s ? past->total_s - past->stall_s : 0;
 
 	return past->stall_s + slowdown * stream;
+}
+
+double vckpt_past_every(const struct vckpt_past *past, double slowdown, uint64_t mtbf_ns,
+			double recall)
+{
+	struct vckpt_interval_facts f = {.restart = past->restart_s,
+					 .mtbf = (double)mtbf_ns / (double)VCKPT_S,
+					 .recall = recall,
+					 .precision = 1};
+	struct vckpt_interval plain, with;
+	struct vckpt_mtbf seen;
+	bool in_time;
+
+	if (!past->checkpoints)
+		return 0;
+	f.cost = vckpt_past_cost(past, slowdown);
+	f.latency = fmax(past->total_s, f.cost);
+	/* What was answered by a checkpoint came in time for one. */
+	f.warning = f.latency;
+	if (!mtbf_ns &&
+	    vckpt_mtbf_estimate(past->observed_s, past->failures, &seen, NULL) == 0)
+		f.mtbf = seen.estimate;
+	return vckpt_interval(&f, &plain, &with, &in_time, NULL) == 0 ? with.every : 0;
 }

@@ -37,4 +37,9 @@ void vckpt_past_of_log(const json_t *lines, uint64_t now_ns, struct vckpt_past *
 /* So much later the job is done for one of these checkpoints. */
 double vckpt_past_cost(const struct vckpt_past *past, double slowdown);
 
+/* How often a supervisor takes checkpoints, in seconds, if reports are answered before a share
+ * `recall` of the failures; an mtbf of 0: by what was seen.  0: nobody can tell yet. */
+double vckpt_past_every(const struct vckpt_past *past, double slowdown, uint64_t mtbf_ns,
+			double recall);
+
 #endif

@@ -69,6 +69,16 @@ is "what checkpoints cost" "$(value vckpt_checkpoint_stall_seconds)" \
 	"$(printf %g "$(vckpt interval heat --json | jq .cost.stall_s)")"
 is "how often they are worth it" "$(printf %.2g "$(value vckpt_interval_seconds)")" \
 	"$(printf %.2g "$(vckpt interval heat --json | jq .every_s)")"
+line() { printf '{"event":"%s","time":%s000000000,"host":"h1","who":"test",%s}\n' "$@"; }
+cp "$VCKPT_STORE/clusters/heat/reports" "$TEST_DIR/reports"
+line report 1700000010 '"source":"edac","chance":0.5,"within_s":100' >>"$VCKPT_STORE/clusters/heat/reports"
+line begin 1700000020 '"action":"checkpoint"' >>"$VCKPT_STORE/clusters/heat/reports"
+line end 1700000030 '"action":"checkpoint","state":"done"' >>"$VCKPT_STORE/clusters/heat/reports"
+line failed 1700000040 '"text":"x"' >>"$VCKPT_STORE/clusters/heat/reports"
+is "more rarely where reports come before failures, as a supervisor takes them" \
+	"$(vckpt metrics --no-hosts --json | jq '.[] | select(.name == "vckpt_interval_seconds").value * 100 | round')" \
+	"$(vckpt interval heat --json | jq '.answered.every_s * 100 | round')"
+cp "$TEST_DIR/reports" "$VCKPT_STORE/clusters/heat/reports"
 is "what failed" "$(value vckpt_restarts_total) $(value vckpt_failures_total)" \
 	"0 $(vckpt interval heat --json | jq .mtbf.failures)"
 is "how true reports were" "$(grep -c 'vckpt_reports_true_total{cluster=heat,source=.*} 1' "$TEST_DIR/samples")" 2
