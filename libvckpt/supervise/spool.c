@@ -130,8 +130,48 @@ static const char *called(const struct vckpt_definition *def, const char *host, 
 	return NULL;
 }
 
-int vckpt_spool_places(const struct vckpt_store *store, const char *only, const char *host,
-		       bool here, struct vckpt_spool_place **places, size_t *n, unsigned *damaged,
+struct spoken {
+	const char *host;
+	bool here;
+	char as[256]; /* what the lines call it, if a word stands; else "" */
+};
+
+static int hear_line(void *arg, const char *line, size_t len, struct vckpt_error *err)
+{
+	struct spoken *s = arg;
+	json_auto_t *j = json_loadb(line, len, 0, NULL);
+	struct vckpt_report r;
+
+	(void)err;
+	if (!j || vckpt_report_from_json(j, &r, NULL) < 0 || r.guest)
+		return 0;
+	if (!vckpt_spool_same_host(r.object, s->host) &&
+	    !(s->here && strcmp(r.object, VCKPT_REPORT_HERE) == 0))
+		return 0;
+	if (r.kind == VCKPT_REPORT_WARNING)
+		snprintf(s->as, sizeof(s->as), "%s", r.object);
+	else if (r.kind == VCKPT_REPORT_FAILED || (r.kind == VCKPT_REPORT_CLEAR && !*r.source))
+		s->as[0] = '\0';
+	return 0;
+}
+
+/* What cluster `name` calls that host: it has guests there or, if that counts, words.  False: it
+ * has neither. */
+static bool concerns(const struct vckpt_store *store, const char *name,
+		     const struct vckpt_definition *def, struct spoken *s, bool words)
+{
+	const char *own = called(def, s->host, s->here);
+
+	s->as[0] = '\0';
+	if (own)
+		snprintf(s->as, sizeof(s->as), "%s", vckpt_spool_host(own));
+	else if (words && vckpt_store_read_reports(store, name, hear_line, s, NULL) < 0)
+		return false;
+	return *s->as;
+}
+
+static int find_places(const struct vckpt_store *store, const char *only, struct spoken *s,
+		       bool words, struct vckpt_spool_place **places, size_t *n, unsigned *damaged,
 		       struct vckpt_error *err)
 {
 	char **names = NULL;
@@ -146,7 +186,6 @@ int vckpt_spool_places(const struct vckpt_store *store, const char *only, const 
 	for (size_t i = 0; *places && i < n_names; i++) {
 		struct vckpt_definition def = {0};
 		struct vckpt_spool_place *p = &(*places)[*n];
-		const char *own;
 
 		if (only && strcmp(only, names[i]) != 0)
 			continue;
@@ -154,14 +193,31 @@ int vckpt_spool_places(const struct vckpt_store *store, const char *only, const 
 			(*damaged)++;
 			continue;
 		}
-		own = called(&def, host, here);
-		if (own) {
+		if (concerns(store, names[i], &def, s, words)) {
 			snprintf(p->cluster, sizeof(p->cluster), "%s", names[i]);
-			snprintf(p->host, sizeof(p->host), "%s", vckpt_spool_host(own));
+			memcpy(p->host, s->as, sizeof(p->host));
 			(*n)++;
 		}
 		vckpt_definition_clear(&def);
 	}
 	vckpt_store_free_names(names, n_names);
 	return *places ? 0 : vckpt_fail_errno(err, "no memory for %zu clusters", n_names);
+}
+
+int vckpt_spool_places(const struct vckpt_store *store, const char *only, const char *host,
+		       bool here, struct vckpt_spool_place **places, size_t *n, unsigned *damaged,
+		       struct vckpt_error *err)
+{
+	struct spoken s = {.host = host, .here = here};
+
+	return find_places(store, only, &s, false, places, n, damaged, err);
+}
+
+int vckpt_spool_spoken(const struct vckpt_store *store, const char *only, const char *host,
+		       bool here, struct vckpt_spool_place **places, size_t *n, unsigned *damaged,
+		       struct vckpt_error *err)
+{
+	struct spoken s = {.host = host, .here = here};
+
+	return find_places(store, only, &s, true, places, n, damaged, err);
 }

@@ -35,6 +35,12 @@ int vckpt_spool_places(const struct vckpt_store *store, const char *only, const 
 		       bool here, struct vckpt_spool_place **places, size_t *n, unsigned *damaged,
 		       struct vckpt_error *err);
 
+/* The same for who takes a word back, which may be on a host that the guests have left: clusters of
+ * which one stands there, too. */
+int vckpt_spool_spoken(const struct vckpt_store *store, const char *only, const char *host,
+		       bool here, struct vckpt_spool_place **places, size_t *n, unsigned *damaged,
+		       struct vckpt_error *err);
+
 /* Are these names of one host?  One of them may have its domain, and the other not. */
 bool vckpt_spool_same_host(const char *a, const char *b);
 

@@ -66,6 +66,18 @@ for words in 'localhost --in 0' 'localhost --in soon' 'localhost --confidence 1.
 	vckpt report $words >"$TEST_DIR/said" 2>&1 </dev/null
 	is "'${words:0:40}' is refused" $? 2
 done
+line() { printf '{"event":"%s","time":%s000000000,"host":"%s","who":"test",%s}\n' "$@"; }
+now=$(date +%s)
+line report "$now" node18 '"source":"ipmi","chance":0.9,"text":"x"' >>"$heat/reports"
+line report "$now" node18 '"source":"edac","chance":0.9,"text":"x"' >>"$heat/reports"
+refused "a host that the guests have left" 3 'has guests on a host node18$' report node18
+says "a word on it is taken back" '^heat: host node18: clear recorded$' vckpt report node18.example.org --clear --source ipmi
+is "that one" "$(listed '[.open[] | select(.host == "node18") | .source]')" '["edac"]'
+vckpt report node18 --clear -q
+is "then the other" "$(listed '[.open[] | select(.host == "node18")]')" '[]'
+refused "and no more" 3 'has guests on a host node18, or a word that stands on it' report node18 --clear
+is "an alert that is over, too" "$(line report "$now" node18 '"source":"alertmanager:Fan","chance":1,"text":"x"' >>"$heat/reports"
+	sed 's/"firing"/"resolved"/; s/localhost:9100/node18/' <<<"$alert" | vckpt report --json - | jq -c '[.recorded[].host, .skipped]')" '["node18",1]'
 head -c 3000 /dev/urandom >>"$heat/reports"
 vckpt report localhost -q
 is "noise hides nothing" "$(listed '[.open[] | select(.source == "hand")] | length')" 1

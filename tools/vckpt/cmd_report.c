@@ -151,8 +151,9 @@ static int record(struct report *o, const struct vckpt_store *store, struct vckp
 	vckpt_autofree struct vckpt_spool_place *places = NULL;
 	size_t n;
 
-	if (vckpt_spool_places(store, o->cluster, r->object, vckpt_remote_is_here(r->object),
-			       &places, &n, damaged, err) < 0)
+	if ((r->kind == VCKPT_REPORT_CLEAR ? vckpt_spool_spoken : vckpt_spool_places)(
+		    store, o->cluster, r->object, vckpt_remote_is_here(r->object), &places, &n,
+		    damaged, err) < 0)
 		return -1;
 	r->time_ns = vckpt_wallclock();
 	snprintf(r->who, sizeof(r->who), "%s", o->tool->who);
@@ -185,10 +186,12 @@ static int record_one(struct report *o, const struct vckpt_store *store, json_t 
 		return -1;
 	if (json_array_size(recorded))
 		return 0;
-	return vckpt_fail(err, VCKPT_ENOTFOUND, "%s%s has %sguests on a host %s%s",
+	return vckpt_fail(err, VCKPT_ENOTFOUND, "%s%s has %sguests on a host %s%s%s",
 			  o->cluster ? "cluster " : "no cluster of the store ",
 			  o->cluster ? o->cluster : o->tool->store, o->cluster ? "no " : "",
-			  o->word, *damaged ? ", as far as definitions can be read" : "");
+			  o->word,
+			  o->said.kind == VCKPT_REPORT_CLEAR ? ", or a word that stands on it" : "",
+			  *damaged ? ", as far as definitions can be read" : "");
 }
 
 /* An alert of a host that is nobody's is no failure: Alertmanager would send it again and again. */
