@@ -10,10 +10,14 @@
 #include "cluster/cluster.h"
 #include "cluster/session.h"
 #include "cluster/wishes.h"
+#include "store/catalogue.h"
+#include "store/lease.h"
 #include "store/reports.h"
 
 /* So long a guest keeps the question while nobody asks anything. */
 #define LISTEN_TIME (10 * VCKPT_S)
+/* While somebody works on the cluster, who may commit an epoch any time. */
+#define BUSY_TIME (1 * VCKPT_S)
 /* For the rest of an answer's way. */
 #define ANSWER_TIME (15 * VCKPT_S)
 /* Other ranks ask at the same time: they are let in. */
@@ -32,6 +36,7 @@ struct watch {
 	bool *slowed;             /* of which guests it was said */
 	bool made;
 	bool heard; /* there was a first round */
+	bool busy;  /* somebody works on the cluster */
 };
 
 static void say(const struct watch *w, json_t *event)
@@ -55,7 +60,7 @@ static void fill(void *arg, uint32_t slot, struct vckpt_host_request *req)
 
 	vckpt_wishes_fill(&w->wishes, slot, req);
 	/* At first only: who is there? */
-	req->timeout_ns = w->heard ? LISTEN_TIME : 0;
+	req->timeout_ns = !w->heard ? 0 : w->busy ? BUSY_TIME : LISTEN_TIME;
 }
 
 static bool enough(const struct vckpt_answer *a)
@@ -153,6 +158,18 @@ static void note_slowed(struct watch *w, uint32_t i)
 	w->slowed[i] = g->slowed;
 }
 
+/* Programs are told of epochs that others take, too.  A store that cannot be read now is read with
+ * the next question. */
+static void note_newest(struct watch *w, const struct vckpt_coordinator *c)
+{
+	struct vckpt_lease_info info;
+	uint64_t newest;
+
+	if (vckpt_catalogue_newest(c->store, c->cluster, &newest, NULL) == 0)
+		w->wishes.newest = newest;
+	w->busy = vckpt_lease_inspect(c->store, c->cluster, &info, NULL) == 0 && info.live;
+}
+
 static int listen_once(struct watch *w, bool *away, struct vckpt_error *err)
 {
 	struct vckpt_cluster_session *s = &w->session;
@@ -164,6 +181,7 @@ static int listen_once(struct watch *w, bool *away, struct vckpt_error *err)
 	    vckpt_ask_machine_init(&q, s->c.cluster, VCKPT_OP_LISTEN, LISTEN_TIME + ANSWER_TIME,
 				   "guest", s->guests, s->c.n_slots, &s->c.next_seq, err) < 0)
 		return -1;
+	note_newest(w, &s->c);
 	q.fill = fill;
 	q.enough = enough;
 	q.arg = w;

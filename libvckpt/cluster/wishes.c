@@ -180,8 +180,8 @@ void vckpt_wishes_fill(const struct vckpt_wishes *w, uint32_t guest, struct vckp
 	req->incarnation = g->incarnation;
 	req->heard = g->heard;
 	req->parent = g->upto;
-	req->epoch = g->epoch;
-	req->token = g->code;
+	req->epoch = g->upto ? g->epoch : w->newest;
+	req->token = g->upto ? g->code : VCKPT_OK;
 	req->expiry_ns = g->retry_ns;
 	memcpy(req->text, g->text, sizeof(req->text));
 }

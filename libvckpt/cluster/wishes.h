@@ -50,6 +50,7 @@ struct vckpt_wishes {
 	uint64_t every_ns;
 	uint32_t n;
 	struct vckpt_wishes_guest *guests;
+	uint64_t newest; /* that is committed, whoever asked for it: set by the owner; 0: none */
 	bool wanted;
 	bool begun_any;
 	uint64_t begun;

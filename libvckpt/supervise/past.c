@@ -112,8 +112,7 @@ double vckpt_past_every(const struct vckpt_past *past, double slowdown, uint64_t
 	f.latency = fmax(past->total_s, f.cost);
 	/* What was answered by a checkpoint came in time for one. */
 	f.warning = f.latency;
-	if (!mtbf_ns &&
-	    vckpt_mtbf_estimate(past->observed_s, past->failures, &seen, NULL) == 0)
+	if (!mtbf_ns && vckpt_mtbf_estimate(past->observed_s, past->failures, &seen, NULL) == 0)
 		f.mtbf = seen.estimate;
 	return vckpt_interval(&f, &plain, &with, &in_time, NULL) == 0 ? with.every : 0;
 }

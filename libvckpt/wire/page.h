@@ -39,6 +39,7 @@ struct vckpt_page {
 	_Atomic uint64_t epoch;       /* of the hold, or the last one */
 	_Atomic uint32_t incarnation; /* how many times this cluster was restored */
 	_Atomic uint32_t holds;       /* how many holds began since the page was made */
+	_Atomic uint64_t committed;   /* the newest epoch that is known to be committed; 0: none */
 };
 
 enum vckpt_slot_flags {
@@ -61,6 +62,7 @@ struct vckpt_slot {
 _Static_assert(offsetof(struct vckpt_page, gate) == 8, "layout is ABI");
 _Static_assert(offsetof(struct vckpt_page, expiry) == 16, "layout is ABI");
 _Static_assert(offsetof(struct vckpt_page, holds) == 36, "layout is ABI");
+_Static_assert(offsetof(struct vckpt_page, committed) == 40, "layout is ABI");
 _Static_assert(offsetof(struct vckpt_slot, refused) == 24, "layout is ABI");
 _Static_assert(sizeof(_Atomic uint32_t) == 4 && sizeof(_Atomic uint64_t) == 8, "layout is ABI");
 

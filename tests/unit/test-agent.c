@@ -301,6 +301,26 @@ static void begin(struct vckpt_control *c, uint64_t epoch, uint64_t expiry)
 	vckpt_page_shut(c->page, epoch, c->state->expiry);
 }
 
+static void test_committed(void)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct vckpt_control c;
+	char dir[200];
+
+	make_dir(dir, sizeof(dir));
+	CU_ASSERT_EQUAL_FATAL(vckpt_control_open(&c, dir, NULL, &err), 0);
+	CU_ASSERT_EQUAL(c.page->committed, 0);
+	vckpt_page_committed(c.page, 5);
+	vckpt_page_committed(c.page, 3);
+	vckpt_page_committed(c.page, 0);
+	vckpt_control_close(&c);
+	/* A new agent goes on with it. */
+	CU_ASSERT_EQUAL_FATAL(vckpt_control_open(&c, dir, NULL, &err), 0);
+	CU_ASSERT_EQUAL(c.page->committed, 5);
+	vckpt_control_close(&c);
+	wipe(dir);
+}
+
 static void test_keeper(void)
 {
 	static struct vckpt_nl nl = {.fd = -1};
@@ -752,6 +772,7 @@ static const struct unit_test tests[] = {
 	{"owners of sockets", test_owners},
 	{"a slot is found again", test_memfd_found_again},
 	{"page and state", test_control},
+	{"what is committed", test_committed},
 	{"keepers", test_keeper},
 	{"only sealed slots are mapped", test_recover},
 	{"no descriptor left", test_no_descriptors},

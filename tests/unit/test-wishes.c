@@ -74,6 +74,32 @@ static void test_one_epoch(void)
 	vckpt_wishes_clear(&w);
 }
 
+/* Epochs that others took are told, too; what was asked for is decided by what became of it. */
+static void test_newest(void)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct vckpt_host_request req;
+	struct vckpt_wishes w;
+
+	CU_ASSERT_EQUAL_FATAL(vckpt_wishes_init(&w, names, 2, 0, NULL), 0);
+	CU_ASSERT_EQUAL(told(&w, 0).epoch, 0);
+	w.newest = 7;
+	req = told(&w, 0);
+	CU_ASSERT_EQUAL(req.parent, 0);
+	CU_ASSERT_EQUAL(req.epoch, 7);
+	CU_ASSERT_EQUAL(req.token, VCKPT_OK);
+	news(&w, 0, 0, (int[]){5, 0}, T0);
+	vckpt_wishes_begin(&w, T0);
+	vckpt_fail(&err, VCKPT_EVIRT, "no");
+	vckpt_wishes_done(&w, 0, &err);
+	req = told(&w, 0);
+	CU_ASSERT_EQUAL(req.parent, 5);
+	CU_ASSERT_EQUAL(req.epoch, 0);
+	CU_ASSERT_EQUAL(req.token, VCKPT_EVIRT);
+	CU_ASSERT_EQUAL(told(&w, 1).epoch, 7);
+	vckpt_wishes_clear(&w);
+}
+
 static void test_too_often(void)
 {
 	struct vckpt_wishes w;
@@ -316,6 +342,7 @@ static void test_watch_nothing(void)
 
 static const struct unit_test tests[] = {
 	{"requests of several become one epoch", test_one_epoch},
+	{"epochs of others", test_newest},
 	{"too often", test_too_often},
 	{"an epoch that fails", test_failure},
 	{"another life", test_lives},

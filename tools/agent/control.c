@@ -357,3 +357,9 @@ void vckpt_page_let_go(struct vckpt_page *page)
 	atomic_store(&page->gate, VCKPT_GATE_OPEN);
 	syscall(SYS_futex, &page->gate, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
+
+void vckpt_page_committed(struct vckpt_page *page, uint64_t epoch)
+{
+	if (epoch > atomic_load(&page->committed))
+		atomic_store(&page->committed, epoch);
+}

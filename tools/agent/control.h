@@ -113,6 +113,10 @@ bool vckpt_control_is_peer(const struct vckpt_control *c, const uint8_t mac[6]);
 void vckpt_page_shut(struct vckpt_page *page, uint64_t epoch, uint64_t expiry);
 void vckpt_page_let_go(struct vckpt_page *page);
 
+/* The host says that this epoch is committed; one that is older than what it said before is
+ * passed over. */
+void vckpt_page_committed(struct vckpt_page *page, uint64_t epoch);
+
 /*
  * Starts the keeper: a small child, locked in memory, that opens the gate a moment after a hold's
  * expiry if the agent has not: because it was killed, or is stuck.  It ends with the agent, or

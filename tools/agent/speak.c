@@ -235,6 +235,8 @@ void vckpt_speak_listen(struct vckpt_speak *s, const struct vckpt_agent_listen *
 
 	if (!a)
 		return;
+	if (m->code == VCKPT_OK && m->incarnation == atomic_load(&a->control.page->incarnation))
+		vckpt_page_committed(a->control.page, m->epoch);
 	vckpt_programs_verdict(&s->programs, m, atomic_load(&a->control.page->incarnation));
 	s->seq = m->seq;
 	s->listening = true;
