@@ -99,6 +99,7 @@ suite_build()
 	[ -n "$agent" ] || agent=$tree/build/vckpt-agent
 	[ ${#components[@]} -gt 0 ] || components=("$tree/build/.libs/mca_hook_vckpt.so")
 	adds+=("$tree/build/examples/heat2d:/usr/bin/heat2d" "$tree/build/tests/ompi/traffic:/usr/bin/traffic"
+		"$tree/build/tests/ompi/events:/usr/bin/pmix-events"
 		"$tree/build/tests/mpi/mpi-cases:/usr/bin/mpi-cases")
 	args+=(--out "$(there "$out")" --compress "$compress" --agent "$(there "$agent")")
 	[ -z "$quiet" ] || args+=(--quiet)

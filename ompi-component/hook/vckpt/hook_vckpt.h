@@ -20,6 +20,7 @@ enum hook_vckpt_gate { HOOK_VCKPT_GATE_NONE, HOOK_VCKPT_GATE_SOCKET };
 /* The MCA parameters, and the stream for what is said about them. */
 struct hook_vckpt_params {
 	bool enable;
+	bool events;
 	int gate;         /* enum hook_vckpt_gate */
 	unsigned int nap; /* microseconds, at most */
 	int verbose;

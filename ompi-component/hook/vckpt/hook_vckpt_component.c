@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "client/gate.h"
 #include "client/page.h"
+#include "events.h"
 #include "gate.h"
 #include "identity.h"
 
@@ -55,6 +56,9 @@ static int attach(int *rank, bool *away, struct vckpt_error *err)
 	done = vckpt_hook_gate_prepare(err);
 	if (done == 0)
 		done = vckpt_attach(vckpt_hook_attachment(), &me.id, err);
+	/* 4.1's launcher does not bear PMIx' tools, and hands nobody events. */
+	if (done == 0 && p->events && OMPI_MAJOR_VERSION >= 5)
+		vckpt_hook_events_start(vckpt_hook_attachment(), me.id.job, me.id.rank, p->output);
 	if (done == 0)
 		opal_output_verbose(5, p->output,
 				    "hook:vckpt: rank %d of %u, job %s on %zu nodes: attached",
@@ -137,6 +141,7 @@ static void finalize_top(void)
 
 	if (!attached)
 		return;
+	vckpt_hook_events_stop();
 	/* A rank that is held stays held to its end: what it still has to send must not slip out
 	 * into a wire that the agent has found quiet.  Receiving goes on meanwhile. */
 	while (vckpt_hook_gate_sites() && !vckpt_gate_wait(a, VCKPT_MS / 20))

@@ -9,6 +9,7 @@
 
 struct hook_vckpt_params vckpt_hook_params = {
 	.enable = true,
+	.events = true,
 	.gate = HOOK_VCKPT_GATE_SOCKET,
 	.nap = 1000,
 	.transports = "mca_btl_tcp,libopen-pal,libucs,libfabric",
@@ -51,6 +52,13 @@ int vckpt_hook_register(void)
 		"too.",
 		MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_6, MCA_BASE_VAR_SCOPE_READONLY,
 		&p->transports);
+	mca_base_component_var_register(
+		ME, "events",
+		"With Open MPI 5: tell the agent what PMIx' events say of nodes, sensors and "
+		"pre-emption, "
+		"and raise PMIX_JCTRL_CHECKPOINT_COMPLETE when a checkpoint is committed.",
+		MCA_BASE_VAR_TYPE_BOOL, NULL, 0, 0, OPAL_INFO_LVL_5, MCA_BASE_VAR_SCOPE_READONLY,
+		&p->events);
 	mca_base_component_var_register(ME, "nap",
 					"Longest time, in microseconds, that a refused call waits "
 					"in a hold that has lasted for "
