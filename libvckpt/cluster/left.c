@@ -5,17 +5,11 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "cluster/definition.h"
 #include "cluster/record.h"
 #include "cluster/session.h"
 #include "store/left.h"
-
-static const char *text(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
 
 /* Takes those of `gone` out of `left`: the same guest on the same host. */
 static void take_out(json_t *left, const json_t *gone)
@@ -27,8 +21,9 @@ static void take_out(json_t *left, const json_t *gone)
 		for (size_t k = json_array_size(left); k-- > 0;) {
 			const json_t *l = json_array_get(left, k);
 
-			if (strcmp(text(l, "guest"), text(one, "guest")) == 0 &&
-			    strcmp(text(l, "host"), text(one, "host")) == 0)
+			if (strcmp(vckpt_json_text(l, "guest"), vckpt_json_text(one, "guest")) ==
+				    0 &&
+			    strcmp(vckpt_json_text(l, "host"), vckpt_json_text(one, "host")) == 0)
 				json_array_remove(left, k);
 		}
 }
@@ -39,10 +34,10 @@ static bool is_home(const struct vckpt_definition *def, const json_t *one)
 	for (uint32_t i = 0; i < def->n; i++) {
 		const struct vckpt_guest_definition *g = &def->guests[i];
 
-		if ((strcmp(g->name, text(one, "guest")) == 0 ||
-		     strcmp(g->domain, text(one, "domain")) == 0) &&
-		    (strcmp(g->host, text(one, "host")) == 0 ||
-		     (g->to[0] && strcmp(g->to, text(one, "host")) == 0)))
+		if ((strcmp(g->name, vckpt_json_text(one, "guest")) == 0 ||
+		     strcmp(g->domain, vckpt_json_text(one, "domain")) == 0) &&
+		    (strcmp(g->host, vckpt_json_text(one, "host")) == 0 ||
+		     (g->to[0] && strcmp(g->to, vckpt_json_text(one, "host")) == 0)))
 			return true;
 	}
 	return false;
@@ -103,7 +98,7 @@ static json_t *left_on(const struct vckpt_store *store, const char *cluster, con
 	json_t *left = vckpt_cluster_left(store, cluster, err);
 
 	for (size_t i = json_array_size(left); i-- > 0;)
-		if (strcmp(text(json_array_get(left, i), "host"), host) != 0)
+		if (strcmp(vckpt_json_text(json_array_get(left, i), "host"), host) != 0)
 			json_array_remove(left, i);
 	return left;
 }
@@ -121,10 +116,10 @@ static int define(const json_t *left, const char *cluster, const char *host,
 	json_array_foreach (left, i, one) {
 		struct vckpt_guest_definition *g = &def->guests[i];
 
-		if (vckpt_session_word(g->name, sizeof(g->name), text(one, "guest"), "guest", err) <
-			    0 ||
-		    vckpt_session_word(g->domain, sizeof(g->domain), text(one, "domain"), "domain",
-				       err) < 0 ||
+		if (vckpt_session_word(g->name, sizeof(g->name), vckpt_json_text(one, "guest"),
+				       "guest", err) < 0 ||
+		    vckpt_session_word(g->domain, sizeof(g->domain), vckpt_json_text(one, "domain"),
+				       "domain", err) < 0 ||
 		    vckpt_session_word(g->host, sizeof(g->host), host, "host", err) < 0)
 			return -1;
 	}
@@ -186,9 +181,9 @@ static int find_ours(struct vckpt_cluster_session *s, const json_t *left, bool *
 
 		if (mine[i] && a->error.code != VCKPT_OK && a->error.code != VCKPT_ENOTFOUND)
 			rc = vckpt_fail(err, a->error.code, "%s", a->error.text);
-		mine[i] =
-			mine[i] && a->error.code == VCKPT_OK &&
-			strcmp(text(a->detail, "uuid"), text(json_array_get(left, i), "uuid")) == 0;
+		mine[i] = mine[i] && a->error.code == VCKPT_OK &&
+			  strcmp(vckpt_json_text(a->detail, "uuid"),
+				 vckpt_json_text(json_array_get(left, i), "uuid")) == 0;
 	}
 	vckpt_ask_machine_clear(&q);
 	return rc;

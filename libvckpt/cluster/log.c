@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "store/catalogue.h"
 #include "store/history.h"
 
@@ -15,13 +16,6 @@ static void take(json_t *to, const char *key, const json_t *from, const char *me
 
 	if (v)
 		json_object_set(to, key, v);
-}
-
-static const char *text(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
 }
 
 /* Files that a restart cut back. */
@@ -50,8 +44,8 @@ static json_t *line_of(const char *cluster, const json_t *deed)
 {
 	const json_t *r = json_object_get(deed, "record");
 	json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:s}", "cluster", cluster, "action",
-			      text(deed, "action"), "state", text(r, "state"), "who",
-			      text(r, "who"), "why", text(r, "why"));
+			      vckpt_json_text(deed, "action"), "state", vckpt_json_text(r, "state"),
+			      "who", vckpt_json_text(r, "who"), "why", vckpt_json_text(r, "why"));
 
 	take(o, "time_ns", r, "began");
 	take(o, "epoch", r, "epoch");
@@ -77,7 +71,7 @@ static bool has_epoch(const json_t *lines, uint64_t epoch)
 	size_t i;
 
 	json_array_foreach (lines, i, l)
-		if (strcmp(text(l, "state"), "committed") == 0 &&
+		if (strcmp(vckpt_json_text(l, "state"), "committed") == 0 &&
 		    json_integer_value(json_object_get(l, "epoch")) == (json_int_t)epoch)
 			return true;
 	return false;
@@ -173,8 +167,8 @@ static json_t *record_in_history(const struct vckpt_store *store, const char *cl
 		json_auto_t *deed = vckpt_history_get(store, cluster, deeds[n], NULL);
 		json_t *r = json_object_get(deed, "record");
 
-		bool epochs = strcmp(text(deed, "action"), "checkpoint") == 0 ||
-			      strcmp(text(deed, "action"), "suspend") == 0;
+		bool epochs = strcmp(vckpt_json_text(deed, "action"), "checkpoint") == 0 ||
+			      strcmp(vckpt_json_text(deed, "action"), "suspend") == 0;
 
 		if (epochs && json_integer_value(json_object_get(r, "epoch")) == (json_int_t)epoch)
 			return json_incref(r);

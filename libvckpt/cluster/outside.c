@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/json.h"
+
 static const char *const names[VCKPT_OUTSIDE_KINDS] = {
 	[VCKPT_OUTSIDE_FILE] = "network-file",   [VCKPT_OUTSIDE_CONNECTION] = "outside-connection",
 	[VCKPT_OUTSIDE_LAUNCHER] = "launcher",   [VCKPT_OUTSIDE_RANKS] = "job-hosts",
@@ -13,22 +15,16 @@ const char *vckpt_outside_name(unsigned kind)
 	return kind < VCKPT_OUTSIDE_KINDS ? names[kind] : NULL;
 }
 
-static const char *word(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
-
 /* Its kind, or VCKPT_OUTSIDE_KINDS if the cut contains it or it does not matter. */
 static unsigned kind_of(const json_t *finding)
 {
-	const char *level = word(finding, "level");
+	const char *level = vckpt_json_text(finding, "level");
 	unsigned kind = 0;
 
 	if (strcmp(level, "warn") != 0 && strcmp(level, "bad") != 0)
 		return VCKPT_OUTSIDE_KINDS;
-	while (kind < VCKPT_OUTSIDE_KINDS && strcmp(word(finding, "id"), names[kind]) != 0)
+	while (kind < VCKPT_OUTSIDE_KINDS &&
+	       strcmp(vckpt_json_text(finding, "id"), names[kind]) != 0)
 		kind++;
 	return kind;
 }
@@ -48,7 +44,8 @@ int vckpt_outside_judge(const json_t *prepare, const char *guest,
 		return vckpt_fail(err, VCKPT_EREFUSED,
 				  "%.70s: %.60s: %.180s; %.110s; or go on all the same with "
 				  "--warn=%s",
-				  guest, word(one, "object"), word(one, "text"), word(one, "cure"),
+				  guest, vckpt_json_text(one, "object"),
+				  vckpt_json_text(one, "text"), vckpt_json_text(one, "cure"),
 				  names[kind]);
 	}
 	return 0;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
+
 int vckpt_wishes_init(struct vckpt_wishes *w, const char *const *guests, uint32_t n,
 		      uint64_t every_ns, struct vckpt_error *err)
 {
@@ -45,13 +47,6 @@ static uint64_t number_of(const json_t *o, const char *key)
 	return n > 0 ? (uint64_t)n : 0;
 }
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *text = json_string_value(json_object_get(o, key));
-
-	return text ? text : "";
-}
-
 static void refuse(struct vckpt_wishes *w, struct vckpt_wishes_guest *g, uint64_t upto,
 		   uint64_t now)
 {
@@ -74,8 +69,8 @@ static void note_why(struct vckpt_wishes *w, const struct vckpt_wishes_guest *g,
 	if (w->asking++ == 0)
 		snprintf(w->why, sizeof(w->why),
 			 "asked for by %s, pid %" PRIu64 " (%.63s)%s: %.80s", g->name,
-			 number_of(wish, "pid"), text_of(wish, "program"), far,
-			 text_of(wish, "why"));
+			 number_of(wish, "pid"), vckpt_json_text(wish, "program"), far,
+			 vckpt_json_text(wish, "why"));
 }
 
 static void take_wishes(struct vckpt_wishes *w, struct vckpt_wishes_guest *g, const json_t *list,

@@ -3,18 +3,12 @@
 #include <libvirt/virterror.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "hv/layers_xml.h"
 #include "hv/private.h"
 
 /* Between two looks at a job of QEMU's. */
 #define LOOK_EVERY (20 * VCKPT_MS)
-
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
 
 int vckpt_disks_look(struct vckpt_domain *dom, json_t **disks, struct vckpt_error *err)
 {
@@ -41,9 +35,9 @@ int vckpt_disks_measure(struct vckpt_domain *dom, json_t *disks, struct vckpt_er
 	if (vckpt_domain_ref(dom, &ptr, err) < 0)
 		return -1;
 	json_array_foreach (disks, i, one) {
-		if (virDomainGetBlockInfo(ptr, text_of(one, "target"), &info, 0) < 0)
-			return vckpt_virt_fail(err, "disk %s of domain %s", text_of(one, "target"),
-					       dom->name);
+		if (virDomainGetBlockInfo(ptr, vckpt_json_text(one, "target"), &info, 0) < 0)
+			return vckpt_virt_fail(err, "disk %s of domain %s",
+					       vckpt_json_text(one, "target"), dom->name);
 		json_object_set_new(one, "bytes", json_integer((json_int_t)info.capacity));
 	}
 	return 0;
@@ -77,22 +71,22 @@ int vckpt_disks_cut(struct vckpt_domain *dom, const json_t *disks, struct vckpt_
 static int job_of(virDomainPtr ptr, const struct vckpt_domain *dom, const json_t *disk,
 		  virDomainBlockJobInfo *info, struct vckpt_error *err)
 {
-	int n = virDomainGetBlockJobInfo(ptr, text_of(disk, "target"), info, 0);
+	int n = virDomainGetBlockJobInfo(ptr, vckpt_json_text(disk, "target"), info, 0);
 
 	if (n < 0)
-		return vckpt_virt_fail(err, "jobs of disk %s of domain %s", text_of(disk, "target"),
-				       dom->name);
+		return vckpt_virt_fail(err, "jobs of disk %s of domain %s",
+				       vckpt_json_text(disk, "target"), dom->name);
 	if (n == 0)
 		return 0;
 	if ((info->type == VIR_DOMAIN_BLOCK_JOB_TYPE_PULL ||
 	     info->type == VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT) &&
-	    strstr(text_of(disk, "source"), VCKPT_LAYER_MARK))
+	    strstr(vckpt_json_text(disk, "source"), VCKPT_LAYER_MARK))
 		return 1;
 	return vckpt_fail(
 		err, VCKPT_EBUSY,
 		"disk %s of domain %s is being copied or committed by somebody (see virsh "
 		"blockjob); wait for its end",
-		text_of(disk, "target"), dom->name);
+		vckpt_json_text(disk, "target"), dom->name);
 }
 
 static void nap(void)
@@ -115,7 +109,7 @@ int vckpt_disks_settle(struct vckpt_domain *dom, const json_t *disks, uint64_t p
 	if (vckpt_domain_ref(dom, &ptr, err) < 0)
 		return -1;
 	json_array_foreach (disks, i, one) {
-		const char *target = text_of(one, "target");
+		const char *target = vckpt_json_text(one, "target");
 
 		while ((n = job_of(ptr, dom, one, &info, err)) > 0 && vckpt_now() < until)
 			nap();
@@ -177,10 +171,10 @@ int vckpt_disks_shorten(struct vckpt_domain *dom, const json_t *disks, size_t mo
 			return busy;
 	}
 	layers = json_object_get(disk, "layers");
-	bottom = text_of(json_array_get(layers, json_array_size(layers) - 1), "path");
-	if (virDomainBlockRebase(ptr, text_of(disk, "target"), bottom, 0, 0) < 0)
+	bottom = vckpt_json_text(json_array_get(layers, json_array_size(layers) - 1), "path");
+	if (virDomainBlockRebase(ptr, vckpt_json_text(disk, "target"), bottom, 0, 0) < 0)
 		return vckpt_virt_fail(err, "cannot shorten disk %s of domain %s",
-				       text_of(disk, "target"), dom->name);
+				       vckpt_json_text(disk, "target"), dom->name);
 	return 1;
 }
 
@@ -191,27 +185,27 @@ static int wait_ready(virDomainPtr ptr, struct vckpt_domain *dom, const json_t *
 	virDomainBlockJobInfo info;
 	int n;
 
-	while ((n = virDomainGetBlockJobInfo(ptr, text_of(disk, "target"), &info, 0)) > 0) {
+	while ((n = virDomainGetBlockJobInfo(ptr, vckpt_json_text(disk, "target"), &info, 0)) > 0) {
 		if (info.end > 0 && info.cur == info.end)
 			return 0;
 		if (vckpt_now() >= deadline)
 			return vckpt_fail(err, VCKPT_ETIME,
 					  "disk %s of domain %s is not merged in time",
-					  text_of(disk, "target"), dom->name);
+					  vckpt_json_text(disk, "target"), dom->name);
 		nap();
 	}
 	if (n < 0)
-		return vckpt_virt_fail(err, "disk %s of domain %s", text_of(disk, "target"),
+		return vckpt_virt_fail(err, "disk %s of domain %s", vckpt_json_text(disk, "target"),
 				       dom->name);
 	return vckpt_fail(err, VCKPT_EVIRT, "the merge of disk %s of domain %s has ended by itself",
-			  text_of(disk, "target"), dom->name);
+			  vckpt_json_text(disk, "target"), dom->name);
 }
 
 static int merge_one(virDomainPtr ptr, struct vckpt_domain *dom, const json_t *disk,
 		     uint64_t deadline, struct vckpt_error *err)
 {
 	const unsigned how = VIR_DOMAIN_BLOCK_COMMIT_ACTIVE | VIR_DOMAIN_BLOCK_COMMIT_SHALLOW;
-	const char *target = text_of(disk, "target");
+	const char *target = vckpt_json_text(disk, "target");
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 
 	if (virDomainBlockCommit(ptr, target, NULL, NULL, 0, how) < 0)
@@ -240,8 +234,10 @@ int vckpt_disks_merge(struct vckpt_domain *dom, const json_t *disks, uint64_t de
 		return -1;
 	json_array_foreach (disks, i, one)
 		json_array_foreach (now, k, is) {
-			if (strcmp(text_of(is, "target"), text_of(one, "target")) != 0 ||
-			    strcmp(text_of(is, "source"), text_of(one, "overlay")) != 0)
+			if (strcmp(vckpt_json_text(is, "target"), vckpt_json_text(one, "target")) !=
+				    0 ||
+			    strcmp(vckpt_json_text(is, "source"),
+				   vckpt_json_text(one, "overlay")) != 0)
 				continue;
 			if (merge_one(ptr, dom, is, deadline, err) < 0)
 				return -1;
@@ -263,7 +259,8 @@ static json_t *also_in(const char *xml, const json_t *disks, struct vckpt_error 
 	}
 	json_array_foreach (disks, i, one)
 		json_array_foreach (defined, k, is)
-			if (strcmp(text_of(is, "target"), text_of(one, "target")) == 0)
+			if (strcmp(vckpt_json_text(is, "target"), vckpt_json_text(one, "target")) ==
+			    0)
 				json_array_append(both, one);
 	return both;
 }

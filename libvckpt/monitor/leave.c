@@ -7,18 +7,12 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 
 /* Somebody works on a cluster: asked again after this. */
 #define AGAIN (500 * VCKPT_MS)
 /* Of the time that there is, so much is for what follows. */
 #define SPARE_SHARE 10
-
-static const char *text_of(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
 
 /* Does a guest of it run here? */
 static bool has_guests(const struct vckpt_cluster_ctx *ctx, const char *host)
@@ -30,9 +24,9 @@ static bool has_guests(const struct vckpt_cluster_ctx *ctx, const char *host)
 	if (vckpt_cluster_status(ctx, &status, NULL) < 0)
 		return true;
 	json_array_foreach (json_object_get(status, "guests"), i, g) {
-		const char *state = text_of(g, "state");
+		const char *state = vckpt_json_text(g, "state");
 
-		if (strcmp(vckpt_spool_host(text_of(g, "host")), host) == 0 &&
+		if (strcmp(vckpt_spool_host(vckpt_json_text(g, "host")), host) == 0 &&
 		    strcmp(state, "off") != 0 && strcmp(state, "undefined") != 0)
 			return true;
 	}
@@ -153,7 +147,7 @@ static int leave_one(const struct vckpt_cluster_ctx *all, struct vckpt_teller *t
 	opt.avoid = avoid;
 	opt.n_avoid = suspects(t, policy, p->cluster, p->host, names, avoid, AVOID_MOST);
 	rc = move_out(&ctx, p->host, &opt, deadline, &record, &why);
-	state = text_of(record, "state");
+	state = vckpt_json_text(record, "state");
 	deed.kind = VCKPT_REPORT_END;
 	deed.good = rc == 0;
 	deed.instead = strcmp(state, "checkpointed") == 0;

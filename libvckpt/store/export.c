@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/json.h"
 #include "store/catalogue.h"
 #include "store/export_manifest.h"
 #include "store/image.h"
@@ -36,13 +37,6 @@ struct folder {
 	json_t *manifest;
 };
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
 /* ---- what it needs ---- */
 
 static bool is_wanted(const struct vckpt_export_how *how, const char *guest)
@@ -61,15 +55,15 @@ static int disks_need(const json_t *disks, uint64_t *bytes, struct vckpt_error *
 
 	json_array_foreach (disks, i, one) {
 		json_array_foreach (json_object_get(one, "layers"), k, layer) {
-			const char *path = text_of(layer, "path");
+			const char *path = vckpt_json_text(layer, "path");
 			struct stat st;
 
 			if (stat(path, &st) < 0)
-				return vckpt_fail(err,
-						  errno == ENOENT ? VCKPT_ENOTFOUND : VCKPT_ESYSTEM,
-						  "the layer %s of disk %s cannot be read here "
-						  "(%s): export on the host where it lies",
-						  path, text_of(one, "target"), strerror(errno));
+				return vckpt_fail(
+					err, errno == ENOENT ? VCKPT_ENOTFOUND : VCKPT_ESYSTEM,
+					"the layer %s of disk %s cannot be read here "
+					"(%s): export on the host where it lies",
+					path, vckpt_json_text(one, "target"), strerror(errno));
 			*bytes += (uint64_t)st.st_blocks * 512;
 		}
 		*bytes += 2 * FILE_MORE;
@@ -231,12 +225,13 @@ static int export_base(const struct folder *f, const json_t *disk, const char *p
 	const json_t *top = json_array_get(json_object_get(disk, "layers"), 0);
 	json_auto_t *sum = NULL, *what = NULL;
 
-	if (f->how->disks->flatten(text_of(top, "path"), text_of(top, "format"), path, err) < 0)
+	if (f->how->disks->flatten(vckpt_json_text(top, "path"), vckpt_json_text(top, "format"),
+				   path, err) < 0)
 		return -1;
 	if (chmod(path, 0600) < 0)
 		return vckpt_fail_errno(err, "cannot close %s to others", path);
-	what = json_pack("[{s:s, s:[{s:s, s:s}]}]", "target", text_of(disk, "target"), "layers",
-			 "path", path, "format", "qcow2");
+	what = json_pack("[{s:s, s:[{s:s, s:s}]}]", "target", vckpt_json_text(disk, "target"),
+			 "layers", "path", path, "format", "qcow2");
 	if (!what)
 		return vckpt_fail(err, VCKPT_EFAIL, "the path %s is no UTF-8", path);
 	if (vckpt_layers_sum(what, NULL, NULL, NULL, &sum, err) < 0)
@@ -249,7 +244,7 @@ static int export_base(const struct folder *f, const json_t *disk, const char *p
 static int export_disk(const struct folder *f, const char *guest, const json_t *disk, json_t *list,
 		       json_t *put, struct vckpt_error *err)
 {
-	const char *target = text_of(disk, "target");
+	const char *target = vckpt_json_text(disk, "target");
 	const json_t *top = json_array_get(json_object_get(disk, "layers"), 0);
 	char base[NAME_MAX + 1], over[NAME_MAX + 1], path[PATH_MAX], final[PATH_MAX];
 	struct vckpt_store_file sum;
@@ -266,7 +261,7 @@ static int export_disk(const struct folder *f, const char *guest, const json_t *
 	if (chmod(path, 0600) < 0)
 		return vckpt_fail_errno(err, "cannot close %s to others", path);
 	j = json_pack("{s:s, s:s, s:s, s:s}", "target", target, "overlay", over, "base", base,
-		      "was", text_of(top, "path"));
+		      "was", vckpt_json_text(top, "path"));
 	json_array_append_new(put, json_pack("{s:s, s:s}", "target", target, "overlay", final));
 	return j && vckpt_manifest_put_file(j, &sum) == 0 && json_array_append_new(list, j) == 0
 		       ? 0

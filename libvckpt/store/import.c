@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/json.h"
 #include "store/catalogue.h"
 #include "store/export_manifest.h"
 #include "store/import_image.h"
@@ -29,13 +30,6 @@ struct import {
 	json_t *placed; /* files outside of the store that were made */
 	struct vckpt_epoch entry;
 };
-
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
 
 static int on_tick(void *arg, const char *guest, uint64_t done, uint64_t total,
 		   struct vckpt_error *err)
@@ -68,14 +62,14 @@ static json_t *import_disk(struct import *im, const char *guest, const json_t *d
 	struct vckpt_store_file want;
 	json_t *j;
 
-	if (path_in(im, text_of(disk, "base"), from, err) < 0 ||
+	if (path_in(im, vckpt_json_text(disk, "base"), from, err) < 0 ||
 	    vckpt_manifest_get_file(disk, &want) < 0 || !im->given->place ||
 	    im->given->place(im->given->arg, im->epoch, guest, disk, to, err) < 0 ||
 	    vckpt_import_disk(from, to, &want, guest, &im->how, err) < 0)
 		return NULL;
 	json_array_append_new(im->placed, json_string(to));
-	j = json_pack("{s:s, s:[{s:s, s:s}]}", "target", text_of(disk, "target"), "layers", "path",
-		      to, "format", "qcow2");
+	j = json_pack("{s:s, s:[{s:s, s:s}]}", "target", vckpt_json_text(disk, "target"), "layers",
+		      "path", to, "format", "qcow2");
 	if (!j)
 		vckpt_fail(err, VCKPT_EFAIL, "the path %s is no UTF-8", to);
 	return j;
@@ -94,7 +88,7 @@ static int import_disks(struct import *im, const char *guest, const json_t *disk
 		json_t *j = import_disk(im, guest, disk, err);
 
 		if (!j)
-			return vckpt_error_prefix(err, "disk %s", text_of(disk, "target"));
+			return vckpt_error_prefix(err, "disk %s", vckpt_json_text(disk, "target"));
 		json_array_append_new(all, j);
 	}
 	if (json_array_size(all) == 0)
@@ -120,9 +114,9 @@ static int fill(struct import *im, const json_t *g, struct vckpt_store_capture *
 	bool known = vckpt_manifest_get_file(g, &want) == 0;
 	char path[PATH_MAX];
 
-	if (path_in(im, text_of(g, "file"), path, err) < 0 ||
-	    vckpt_import_image(path, text_of(g, "guest"), known ? &want : NULL, &im->how, c, err) <
-		    0)
+	if (path_in(im, vckpt_json_text(g, "file"), path, err) < 0 ||
+	    vckpt_import_image(path, vckpt_json_text(g, "guest"), known ? &want : NULL, &im->how, c,
+			       err) < 0)
 		return -1;
 	return vckpt_capture_finish(c, out, err);
 }
@@ -134,7 +128,7 @@ static int import_guest(struct import *im, const json_t *g, struct vckpt_receipt
 						.level = im->how.level,
 						.threads = im->how.threads,
 						.index = vckpt_recall_index(im->recall)};
-	const char *guest = text_of(g, "guest");
+	const char *guest = vckpt_json_text(g, "guest");
 	struct vckpt_store_capture *c;
 	json_t *disks;
 
@@ -166,7 +160,7 @@ static int import_guests(struct import *im, const json_t *manifest, struct vckpt
 		im->entry.n_guests++;
 		if (import_guest(im, g, &im->entry.guests[i], err) < 0)
 			return vckpt_error_prefix(err, "guest %s is not imported",
-						  text_of(g, "guest"));
+						  vckpt_json_text(g, "guest"));
 	}
 	return 0;
 }
@@ -176,7 +170,7 @@ static int import_guests(struct import *im, const json_t *manifest, struct vckpt
 static int copy_text(char *to, size_t room, const json_t *manifest, const char *key,
 		     struct vckpt_error *err)
 {
-	if (snprintf(to, room, "%s", text_of(manifest, key)) < (int)room)
+	if (snprintf(to, room, "%s", vckpt_json_text(manifest, key)) < (int)room)
 		return 0;
 	return vckpt_fail(err, VCKPT_EDAMAGED, "the manifest's \"%s\" is too long", key);
 }
@@ -191,8 +185,8 @@ static json_t *record_of(const json_t *manifest)
 	json_object_del(record, "suspend");
 	json_object_set_new(
 		record, "imported",
-		json_pack("{s:s, s:s, s:I, s:I, s:I}", "store", text_of(manifest, "store"),
-			  "cluster", text_of(manifest, "cluster"), "epoch",
+		json_pack("{s:s, s:s, s:I, s:I, s:I}", "store", vckpt_json_text(manifest, "store"),
+			  "cluster", vckpt_json_text(manifest, "cluster"), "epoch",
 			  json_integer_value(json_object_get(manifest, "epoch")), "incarnation",
 			  json_integer_value(json_object_get(manifest, "incarnation")), "time_ns",
 			  (json_int_t)vckpt_wallclock()));

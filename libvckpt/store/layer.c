@@ -14,19 +14,13 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/json.h"
 #include "store/bytes.h"
 #include "store/digest.h"
 
 #define ROOM (1u << 20)
 
 static const char zeros[ROOM];
-
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
 
 static int check_layer(json_t *layer)
 {
@@ -192,11 +186,11 @@ static const char *known_digest(const json_t *known, const char *path, const str
 
 	json_array_foreach (known, i, one)
 		json_array_foreach (json_object_get(one, "layers"), k, layer)
-			if (strcmp(text_of(layer, "path"), path) == 0 &&
+			if (strcmp(vckpt_json_text(layer, "path"), path) == 0 &&
 			    json_integer_value(json_object_get(layer, "bytes")) == st->st_size &&
 			    (uint64_t)json_integer_value(json_object_get(layer, "mtime_ns")) ==
 				    changed_at(st))
-				return text_of(layer, "xxh3_128");
+				return vckpt_json_text(layer, "xxh3_128");
 	return NULL;
 }
 
@@ -213,7 +207,7 @@ static int sync_folder_of(const char *path, struct vckpt_error *err)
 static json_t *sum_layer(const json_t *layer, const json_t *known, vckpt_layer_tick *tick,
 			 void *arg, struct vckpt_error *err)
 {
-	const char *path = text_of(layer, "path"), *have;
+	const char *path = vckpt_json_text(layer, "path"), *have;
 	vckpt_autofd int fd = -1;
 	char hex[VCKPT_DIGEST_TEXT];
 	struct stat st;
@@ -234,9 +228,9 @@ static json_t *sum_layer(const json_t *layer, const json_t *known, vckpt_layer_t
 		    digest_of(fd, path, (uint64_t)st.st_size, tick, arg, hex, err) < 0)
 			return NULL;
 	}
-	j = json_pack("{s:s, s:s, s:I, s:I, s:s}", "path", path, "format", text_of(layer, "format"),
-		      "bytes", (json_int_t)st.st_size, "mtime_ns", (json_int_t)changed_at(&st),
-		      "xxh3_128", hex);
+	j = json_pack("{s:s, s:s, s:I, s:I, s:s}", "path", path, "format",
+		      vckpt_json_text(layer, "format"), "bytes", (json_int_t)st.st_size, "mtime_ns",
+		      (json_int_t)changed_at(&st), "xxh3_128", hex);
 	if (!j)
 		vckpt_fail(err, VCKPT_EFAIL, "the path of the layer %s is no UTF-8", path);
 	return j;
@@ -252,13 +246,15 @@ int vckpt_layers_sum(const json_t *disks, const json_t *known, vckpt_layer_tick 
 	json_array_foreach (disks, i, one) {
 		json_t *layers = json_array();
 
-		json_array_append_new(all, json_pack("{s:s, s:o}", "target", text_of(one, "target"),
-						     "layers", layers));
+		json_array_append_new(all,
+				      json_pack("{s:s, s:o}", "target",
+						vckpt_json_text(one, "target"), "layers", layers));
 		json_array_foreach (json_object_get(one, "layers"), k, layer) {
 			json_t *j = sum_layer(layer, known, tick, arg, err);
 
 			if (!j)
-				return vckpt_error_prefix(err, "disk %s", text_of(one, "target"));
+				return vckpt_error_prefix(err, "disk %s",
+							  vckpt_json_text(one, "target"));
 			json_array_append_new(layers, j);
 		}
 	}
@@ -283,7 +279,7 @@ static int check_size(const json_t *layer, const char *path, const struct stat *
 static int check_digest(const json_t *layer, const char *path, const char *hex,
 			struct vckpt_error *err)
 {
-	if (strcmp(hex, text_of(layer, "xxh3_128")) == 0)
+	if (strcmp(hex, vckpt_json_text(layer, "xxh3_128")) == 0)
 		return 0;
 	return vckpt_fail(err, VCKPT_EDAMAGED,
 			  "%s is damaged, or was written to since: it is not the layer that "
@@ -405,8 +401,10 @@ int vckpt_layers_verify(const json_t *disks, vckpt_layer_tick *tick, void *arg,
 
 	json_array_foreach (disks, i, one)
 		json_array_foreach (json_object_get(one, "layers"), k, layer)
-			if (vckpt_layer_verify(layer, text_of(layer, "path"), tick, arg, err) < 0)
-				return vckpt_error_prefix(err, "disk %s", text_of(one, "target"));
+			if (vckpt_layer_verify(layer, vckpt_json_text(layer, "path"), tick, arg,
+					       err) < 0)
+				return vckpt_error_prefix(err, "disk %s",
+							  vckpt_json_text(one, "target"));
 	return 0;
 }
 

@@ -9,21 +9,15 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/json.h"
 #include "store/layout.h"
 #include "store/places.h"
 #include "store/reach.h"
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
 void vckpt_layer_copy_name(const json_t *layer, char name[VCKPT_LAYER_COPY_NAME])
 {
 	snprintf(name, VCKPT_LAYER_COPY_NAME, VCKPT_LAYERS "/%.40s.layer",
-		 text_of(layer, "xxh3_128"));
+		 vckpt_json_text(layer, "xxh3_128"));
 }
 
 static int copy_path(const struct vckpt_store *place, const char *cluster, const json_t *layer,
@@ -55,7 +49,7 @@ bool vckpt_layer_copied(const struct vckpt_store *place, const char *cluster, co
 
 bool vckpt_layer_lies(const json_t *layer)
 {
-	return has_size(text_of(layer, "path"), layer);
+	return has_size(vckpt_json_text(layer, "path"), layer);
 }
 
 int vckpt_layers_each(const struct vckpt_epoch *e,
@@ -90,7 +84,7 @@ int vckpt_layer_to_place(const struct vckpt_store *from, const struct vckpt_stor
 			 const char *cluster, const json_t *layer, vckpt_layer_tick *tick,
 			 void *arg, bool *seen, struct vckpt_error *err)
 {
-	const char *source = text_of(layer, "path");
+	const char *source = vckpt_json_text(layer, "path");
 	char to[PATH_MAX], copy[PATH_MAX], top[PATH_MAX];
 
 	*seen = true;
@@ -155,7 +149,8 @@ static int bring_from(struct bring *b, const struct vckpt_store *place, const js
 		return 0;
 	if (vckpt_fault_point("store.layer.bring", NULL, err) < 0)
 		return -1;
-	if (vckpt_layer_copy(layer, copy, text_of(layer, "path"), b->tick, b->arg, &why) == 0)
+	if (vckpt_layer_copy(layer, copy, vckpt_json_text(layer, "path"), b->tick, b->arg, &why) ==
+	    0)
 		return 1;
 	/* A copy that cannot be read is the next one's matter; no room here is not. */
 	if (why.code != VCKPT_ECANCELED && why.sys != ENOSPC && why.sys != EDQUOT)
@@ -187,7 +182,7 @@ int vckpt_layers_bring(const struct vckpt_store *store, const char *cluster, con
 	*brought = 0;
 	json_array_foreach (disks, i, disk)
 		json_array_foreach (json_object_get(disk, "layers"), k, layer) {
-			const char *path = text_of(layer, "path");
+			const char *path = vckpt_json_text(layer, "path");
 
 			if (access(path, F_OK) == 0 || errno != ENOENT ||
 			    vckpt_layer_elsewhere(path))
@@ -195,7 +190,8 @@ int vckpt_layers_bring(const struct vckpt_store *store, const char *cluster, con
 			if (find_places(&b, err) < 0)
 				return -1;
 			if (bring_one(&b, layer, err) < 0)
-				return vckpt_error_prefix(err, "disk %s", text_of(disk, "target"));
+				return vckpt_error_prefix(err, "disk %s",
+							  vckpt_json_text(disk, "target"));
 		}
 	*brought = b.brought;
 	return 0;
@@ -206,7 +202,7 @@ bool vckpt_layer_can_come(const struct vckpt_store *store, const char *cluster, 
 	vckpt_auto(end_bring) struct bring b = {.store = store, .cluster = cluster};
 	bool found = vckpt_layer_copied(store, cluster, layer, NULL);
 
-	if (vckpt_layer_elsewhere(text_of(layer, "path")))
+	if (vckpt_layer_elsewhere(vckpt_json_text(layer, "path")))
 		return false;
 	if (!found && find_places(&b, NULL) < 0)
 		return false;

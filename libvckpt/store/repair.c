@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/json.h"
 #include "store/catalogue.h"
 #include "store/check.h"
 #include "store/fetch.h"
@@ -40,13 +41,6 @@ static void end_repair(struct repair *r)
 	json_decref(r->fetched);
 }
 
-static const char *text_of(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
-
 static int path_in(const struct repair *r, const char *a, const char *b, char out[PATH_MAX],
 		   struct vckpt_error *err)
 {
@@ -69,9 +63,9 @@ static bool is_in(const struct repair *r, const char *file, const char *what)
 
 static void leave(struct repair *r, const json_t *finding)
 {
-	json_array_append_new(r->deeds,
-			      json_pack("{s:s, s:s, s:s}", "what", "left", "file",
-					text_of(finding, "file"), "why", text_of(finding, "cure")));
+	json_array_append_new(r->deeds, json_pack("{s:s, s:s, s:s}", "what", "left", "file",
+						  vckpt_json_text(finding, "file"), "why",
+						  vckpt_json_text(finding, "cure")));
 }
 
 static void number_of(const json_t *hurt, char number[24])
@@ -89,7 +83,8 @@ static void mark_epochs(json_t *marked, const json_t *finding)
 	json_array_foreach (json_object_get(finding, "hurts"), i, hurt) {
 		number_of(hurt, number);
 		if (!json_object_get(marked, number))
-			json_object_set_new(marked, number, json_string(text_of(finding, "text")));
+			json_object_set_new(marked, number,
+					    json_string(vckpt_json_text(finding, "text")));
 	}
 }
 
@@ -111,9 +106,9 @@ static bool is_mended(const struct repair *r, const json_t *finding)
 /* In the store's own folders, where a copy can be put. */
 static bool is_of_epoch(const struct repair *r, const json_t *finding)
 {
-	const char *file = text_of(finding, "file");
+	const char *file = vckpt_json_text(finding, "file");
 
-	return strcmp(text_of(finding, "level"), "lost") == 0 &&
+	return strcmp(vckpt_json_text(finding, "level"), "lost") == 0 &&
 	       (is_in(r, file, "data") || is_in(r, file, "epochs"));
 }
 
@@ -129,8 +124,8 @@ static int fetch(struct repair *r, const json_t *report, struct vckpt_error *err
 
 	json_array_foreach (json_object_get(report, "findings"), i, f)
 		if (is_of_epoch(r, f))
-			mark_epochs(strcmp(text_of(f, "code"), "damaged") == 0 ? r->epochs
-									       : r->missing,
+			mark_epochs(strcmp(vckpt_json_text(f, "code"), "damaged") == 0 ? r->epochs
+										       : r->missing,
 				    f);
 	json_object_update(all, r->missing);
 	json_object_update(all, r->epochs);
@@ -213,11 +208,11 @@ static int sort_out(struct repair *r, const json_t *report, struct vckpt_error *
 	size_t i;
 
 	json_array_foreach (json_object_get(report, "findings"), i, f) {
-		bool damaged = strcmp(text_of(f, "code"), "damaged") == 0;
-		bool lost = strcmp(text_of(f, "level"), "lost") == 0;
-		const char *file = text_of(f, "file");
+		bool damaged = strcmp(vckpt_json_text(f, "code"), "damaged") == 0;
+		bool lost = strcmp(vckpt_json_text(f, "level"), "lost") == 0;
+		const char *file = vckpt_json_text(f, "file");
 
-		if (strcmp(text_of(f, "level"), "note") == 0)
+		if (strcmp(vckpt_json_text(f, "level"), "note") == 0)
 			continue;
 		if (is_of_epoch(r, f)) {
 			if (!damaged && !is_mended(r, f))
@@ -404,7 +399,7 @@ static int put_epoch_aside(struct repair *r, const char *number, const char *why
 
 static int put_file_aside(struct repair *r, const json_t *finding, struct vckpt_error *err)
 {
-	const char *file = text_of(finding, "file"), *base = strrchr(file, '/') + 1;
+	const char *file = vckpt_json_text(finding, "file"), *base = strrchr(file, '/') + 1;
 	const char *const folders[] = {VCKPT_LOST_FOUND,
 				       is_in(r, file, "history") ? "history" : "cluster"};
 	char to[PATH_MAX], inside[64];
@@ -419,8 +414,9 @@ static int put_file_aside(struct repair *r, const json_t *finding, struct vckpt_
 		if (unlink(file) < 0 && errno != ENOENT)
 			return vckpt_fail_errno(err, "cannot remove %s", file);
 	}
-	json_array_append_new(r->deeds, json_pack("{s:s, s:s, s:s, s:s}", "what", "aside", "file",
-						  file, "to", to, "why", text_of(finding, "text")));
+	json_array_append_new(r->deeds,
+			      json_pack("{s:s, s:s, s:s, s:s}", "what", "aside", "file", file, "to",
+					to, "why", vckpt_json_text(finding, "text")));
 	return 0;
 }
 

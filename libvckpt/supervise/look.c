@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/hooks.h"
+#include "base/json.h"
 #include "cluster/session.h"
 #include "store/catalogue.h"
 #include "store/nearest.h"
@@ -24,13 +25,6 @@ void vckpt_look_clear(struct vckpt_look *l)
 	free(l->up);
 	free(l->guests);
 	vckpt_foresight_clear(&l->f);
-}
-
-static const char *text_of(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
 }
 
 static bool is_on(const struct vckpt_supervise_options *opt, const char *host)
@@ -63,10 +57,10 @@ static int look_at_hosts(struct vckpt_look *l, const struct vckpt_supervise_opti
 	if (!l->names || !l->up)
 		return vckpt_fail_errno(err, "no memory for %zu hosts", most);
 	json_array_foreach (list, i, h) {
-		if (!is_ours(l, opt, text_of(h, "host")))
+		if (!is_ours(l, opt, vckpt_json_text(h, "host")))
 			continue;
-		l->names[n] = text_of(h, "host");
-		l->up[n++] = strcmp(text_of(h, "state"), "up") == 0;
+		l->names[n] = vckpt_json_text(h, "host");
+		l->up[n++] = strcmp(vckpt_json_text(h, "state"), "up") == 0;
 	}
 	l->seen.hosts = l->names;
 	l->seen.up = l->up;
@@ -76,14 +70,14 @@ static int look_at_hosts(struct vckpt_look *l, const struct vckpt_supervise_opti
 
 static enum vckpt_seen_guest guest_state(const json_t *g)
 {
-	const char *state = text_of(g, "state");
+	const char *state = vckpt_json_text(g, "state");
 
 	if (strcmp(state, "running") == 0)
 		return VCKPT_SEEN_RUNS;
 	if (strcmp(state, "paused") == 0)
 		return VCKPT_SEEN_STANDS;
 	/* Whoever moved it knows where it is. */
-	if (strcmp(text_of(json_object_get(g, "detail"), "reason"), "migrated away") == 0)
+	if (strcmp(vckpt_json_text(json_object_get(g, "detail"), "reason"), "migrated away") == 0)
 		return VCKPT_SEEN_UNKNOWN;
 	if (strcmp(state, "off") == 0 || strcmp(state, "crashed") == 0 ||
 	    strcmp(state, "undefined") == 0)
@@ -105,8 +99,8 @@ bool vckpt_look_answers(const struct vckpt_look *l, const char *host)
 	size_t i;
 
 	json_array_foreach (json_object_get(l->hosts, "hosts"), i, h)
-		if (strcmp(text_of(h, "host"), host) == 0)
-			return strcmp(text_of(h, "state"), "up") == 0;
+		if (strcmp(vckpt_json_text(h, "host"), host) == 0)
+			return strcmp(vckpt_json_text(h, "state"), "up") == 0;
 	return false;
 }
 
@@ -125,7 +119,7 @@ static int look_at_guests(struct vckpt_look *l, struct vckpt_error *err)
 		l->host[k] = vckpt_spool_host(l->def.guests[k].host);
 		l->to[k] = l->def.guests[k].to;
 		json_array_foreach (list, i, g)
-			if (strcmp(text_of(g, "guest"), l->def.guests[k].name) == 0 &&
+			if (strcmp(vckpt_json_text(g, "guest"), l->def.guests[k].name) == 0 &&
 			    vckpt_look_up(l, l->host[k]))
 				l->guests[k] = guest_state(g);
 	}
@@ -246,7 +240,7 @@ static int ask_hosts(const struct vckpt_cluster_ctx *ctx, const struct vckpt_sup
 	for (i = 0; i < opt->n_on; i++)
 		more[n++] = opt->on[i];
 	json_array_foreach (left, i, one)
-		more[n++] = text_of(one, "host");
+		more[n++] = vckpt_json_text(one, "host");
 	return vckpt_cluster_hosts(ctx, more, n, &l->hosts, err);
 }
 

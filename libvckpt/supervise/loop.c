@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "cluster/left.h"
 #include "cluster/session.h"
 #include "store/lease.h"
@@ -43,13 +44,6 @@ static void tell(const struct loop *o, json_t *event)
 	if (o->opt->event && event)
 		o->opt->event(o->opt->event_arg, event);
 	json_decref(event);
-}
-
-static const char *text_of(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
 }
 
 /* ---- lines ---- */
@@ -188,7 +182,7 @@ static int evacuate(struct loop *o, const struct vckpt_look *l, const struct vck
 	if (l->step.due > l->seen.now)
 		opt.migrate.deadline_ns = l->step.due - l->seen.now;
 	rc = vckpt_cluster_rearrange(o->ctx, &what, &opt, &record, &why);
-	state = text_of(record, "state");
+	state = vckpt_json_text(record, "state");
 	bracket_end(o, &r, rc == 0, strcmp(state, "checkpointed") == 0, rc < 0 ? why.text : state);
 	told(o, "evacuate", rc, &why, 0, 0);
 	json_decref(record);
@@ -394,7 +388,7 @@ static void clear_left(struct loop *o, const struct vckpt_look *l, const json_t 
 	size_t i;
 
 	json_array_foreach (left, i, one) {
-		const char *host = text_of(one, "host");
+		const char *host = vckpt_json_text(one, "host");
 
 		if (strcmp(host, last) == 0)
 			continue;
@@ -414,7 +408,7 @@ static json_t *due_left(struct loop *o, struct vckpt_error *err)
 	json_t *left = vckpt_cluster_left(o->store, o->ctx->cluster, err);
 
 	for (size_t i = json_array_size(left); i-- > 0;)
-		if (!vckpt_visits_due(&o->visits, text_of(json_array_get(left, i), "host"),
+		if (!vckpt_visits_due(&o->visits, vckpt_json_text(json_array_get(left, i), "host"),
 				      vckpt_now()))
 			json_array_remove(left, i);
 	return left;

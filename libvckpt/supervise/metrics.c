@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "cluster/log.h"
 #include "cluster/session.h"
 #include "store/catalogue.h"
@@ -308,13 +309,6 @@ static int add_store(struct vckpt_metrics *m, const char *cluster, const struct 
 
 /* ---- what the hosts say ---- */
 
-static const char *text_of(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
-
 static int add_hosts(struct vckpt_metrics *m, const struct vckpt_cluster_ctx *ctx,
 		     struct vckpt_error *err)
 {
@@ -326,12 +320,12 @@ static int add_hosts(struct vckpt_metrics *m, const struct vckpt_cluster_ctx *ct
 	    vckpt_cluster_status(ctx, &status, err) < 0)
 		return -1;
 	json_array_foreach (json_object_get(hosts, "hosts"), i, one) {
-		const char *host = vckpt_spool_host(text_of(one, "host"));
+		const char *host = vckpt_spool_host(vckpt_json_text(one, "host"));
 		const json_t *free_ =
 			json_object_get(json_object_get(one, "detail"), "memory_free");
 
 		put(m, HOST_UP, json_pack("{s:s,s:s}", "cluster", ctx->cluster, "host", host),
-		    strcmp(text_of(one, "state"), "up") == 0);
+		    strcmp(vckpt_json_text(one, "state"), "up") == 0);
 		if (json_is_integer(free_))
 			put(m, HOST_MEMORY,
 			    json_pack("{s:s,s:s}", "cluster", ctx->cluster, "host", host),
@@ -340,9 +334,10 @@ static int add_hosts(struct vckpt_metrics *m, const struct vckpt_cluster_ctx *ct
 	json_array_foreach (json_object_get(status, "guests"), i, one)
 		put(m, GUEST,
 		    json_pack("{s:s,s:s,s:s,s:s}", "cluster", ctx->cluster, "guest",
-			      text_of(one, "guest"), "host", vckpt_spool_host(text_of(one, "host")),
-			      "state", text_of(one, "state")),
-		    strcmp(text_of(one, "state"), "running") == 0);
+			      vckpt_json_text(one, "guest"), "host",
+			      vckpt_spool_host(vckpt_json_text(one, "host")), "state",
+			      vckpt_json_text(one, "state")),
+		    strcmp(vckpt_json_text(one, "state"), "running") == 0);
 	return 0;
 }
 

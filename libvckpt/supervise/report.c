@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/duration.h"
+#include "base/json.h"
 #include "base/text.h"
 
 static const char *const kinds[] = {
@@ -45,13 +46,6 @@ int vckpt_report_check_name(const char *name, const char *what, size_t size,
 				 what);
 }
 
-static const char *text_of(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
-
 static void copy(char *out, size_t size, const char *text)
 {
 	snprintf(out, size, "%s", text);
@@ -82,14 +76,14 @@ static int within_of(const json_t *j, uint64_t *ns, struct vckpt_error *err)
 
 static int object_of(const json_t *j, struct vckpt_report *r, struct vckpt_error *err)
 {
-	const char *host = text_of(j, "host"), *guest = text_of(j, "guest");
+	const char *host = vckpt_json_text(j, "host"), *guest = vckpt_json_text(j, "guest");
 
 	r->guest = !*host;
 	if (vckpt_report_check_name(*host ? host : guest, *host ? "host" : "guest",
 				    sizeof(r->object), err) < 0)
 		return -1;
 	copy(r->object, sizeof(r->object), *host ? host : guest);
-	copy(r->source, sizeof(r->source), text_of(j, "source"));
+	copy(r->source, sizeof(r->source), vckpt_json_text(j, "source"));
 	if (!*r->source && r->guest && r->kind == VCKPT_REPORT_WARNING)
 		copy(r->source, sizeof(r->source), VCKPT_REPORT_PROGRAM);
 	return 0;
@@ -109,12 +103,12 @@ static int warning_of(const json_t *j, struct vckpt_report *r, struct vckpt_erro
 
 static int deed_of(const json_t *j, struct vckpt_report *r, struct vckpt_error *err)
 {
-	int deed = find(deeds, COUNT(deeds), text_of(j, "action"));
-	const char *state = text_of(j, "state");
+	int deed = find(deeds, COUNT(deeds), vckpt_json_text(j, "action"));
+	const char *state = vckpt_json_text(j, "state");
 
 	if (deed <= VCKPT_DEED_NONE)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "there is no \"action\" '%.40s'",
-				  text_of(j, "action"));
+				  vckpt_json_text(j, "action"));
 	r->deed = (enum vckpt_deed)deed;
 	r->instead = strcmp(state, "checkpointed") == 0;
 	r->good = r->instead || strcmp(state, "done") == 0;
@@ -152,8 +146,8 @@ static int supervisor_of(const json_t *j, struct vckpt_report *r, struct vckpt_e
 {
 	if (incarnation_of(j, r, err) < 0)
 		return -1;
-	r->job = strcmp(text_of(j, "blame"), "job") == 0;
-	r->off = strcmp(text_of(j, "state"), "off") == 0;
+	r->job = strcmp(vckpt_json_text(j, "blame"), "job") == 0;
+	r->off = strcmp(vckpt_json_text(j, "state"), "off") == 0;
 	if (r->kind == VCKPT_REPORT_FENCE)
 		return 0;
 	if (number_of(j, "newest", INT64_MAX, &r->newest, err) < 0)
@@ -164,18 +158,18 @@ static int supervisor_of(const json_t *j, struct vckpt_report *r, struct vckpt_e
 int vckpt_report_from_json(const json_t *j, struct vckpt_report *r, struct vckpt_error *err)
 {
 	json_int_t time = json_integer_value(json_object_get(j, "time"));
-	int kind = find(kinds, COUNT(kinds), text_of(j, "event"));
+	int kind = find(kinds, COUNT(kinds), vckpt_json_text(j, "event"));
 
 	memset(r, 0, sizeof(*r));
 	if (kind < 0)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "there is no \"event\" '%.40s'",
-				  text_of(j, "event"));
+				  vckpt_json_text(j, "event"));
 	if (time <= 0)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "a report has no \"time\"");
 	r->kind = (enum vckpt_report_kind)kind;
 	r->time_ns = (uint64_t)time;
-	copy(r->text, sizeof(r->text), text_of(j, "text"));
-	copy(r->who, sizeof(r->who), text_of(j, "who"));
+	copy(r->text, sizeof(r->text), vckpt_json_text(j, "text"));
+	copy(r->who, sizeof(r->who), vckpt_json_text(j, "who"));
 	if (r->kind == VCKPT_REPORT_MENDED)
 		return number_of(j, "epoch", INT64_MAX, &r->epoch, err);
 	if (of_supervisor(r->kind) && supervisor_of(j, r, err) < 0)

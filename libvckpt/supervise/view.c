@@ -5,18 +5,12 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "store/catalogue.h"
 #include "store/lease.h"
 #include "store/attempt.h"
 #include "supervise/past.h"
 #include "supervise/spool.h"
-
-static const char *text_of(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
 
 static bool given_up(const struct vckpt_store *store, const char *cluster, json_int_t incarnation)
 {
@@ -34,7 +28,7 @@ static bool given_up(const struct vckpt_store *store, const char *cluster, json_
 static void add_state(json_t *view, const struct vckpt_store *store, const json_t *status,
 		      const struct vckpt_past *past)
 {
-	const char *cluster = text_of(status, "cluster"), *state = "ended";
+	const char *cluster = vckpt_json_text(status, "cluster"), *state = "ended";
 	json_int_t incarnation = json_integer_value(json_object_get(status, "incarnation"));
 
 	if (json_is_true(json_object_get(status, "suspended")))
@@ -62,7 +56,7 @@ static void add_newest(json_t *view, const struct vckpt_store *store, const char
 /* What others leave in the store's folders is of an attempt that came to nothing. */
 static bool writes(const json_t *busy)
 {
-	const char *purpose = text_of(busy, "purpose");
+	const char *purpose = vckpt_json_text(busy, "purpose");
 
 	return strcmp(purpose, "checkpoint") == 0 || strcmp(purpose, "suspend") == 0;
 }
@@ -75,7 +69,7 @@ static void add_busy(json_t *view, const struct vckpt_store *store, const json_t
 	struct vckpt_attempt a;
 
 	if (json_is_object(busy) && writes(busy) &&
-	    vckpt_store_attempt(store, text_of(status, "cluster"), newest, &a, NULL) == 0 &&
+	    vckpt_store_attempt(store, vckpt_json_text(status, "cluster"), newest, &a, NULL) == 0 &&
 	    a.epoch) {
 		json_object_set_new(busy, "epoch", json_integer((json_int_t)a.epoch));
 		json_object_set_new(busy, "bytes", json_integer((json_int_t)a.bytes));
@@ -131,7 +125,7 @@ static int add_hosts(json_t *view, const struct vckpt_store *store, const char *
 	vckpt_foresight_init(&f, policy);
 	rc = vckpt_spool_take(store, cluster, now, &f, NULL, err);
 	json_array_foreach (json_object_get(hosts, "hosts"), i, one) {
-		const char *host = vckpt_spool_host(text_of(one, "host"));
+		const char *host = vckpt_spool_host(vckpt_json_text(one, "host"));
 		json_t *o = json_copy(one);
 
 		json_object_set_new(o, "words", words_of(&f, host));

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "base/json.h"
 #include "hv/disks.h"
 #include "store/catalogue.h"
 #include "store/layer_copy.h"
@@ -24,13 +25,6 @@
 #define CHAIN_HARD  24
 #define SETTLE_TIME (2 * VCKPT_S)
 #define MERGE_TIME  (40 * VCKPT_S)
-
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
 
 void vckpt_guest_disks_forget(struct vckpt_guest *g)
 {
@@ -51,9 +45,9 @@ static int name_overlay(struct vckpt_guest *g, json_t *disk, struct vckpt_error 
 	char path[PATH_MAX], key[9];
 
 	key_of(g, key);
-	if (vckpt_layer_name(text_of(disk, "source"), key, g->epoch, path, err) < 0)
+	if (vckpt_layer_name(vckpt_json_text(disk, "source"), key, g->epoch, path, err) < 0)
 		return vckpt_error_prefix(err, "guest %s: disk %s", g->name,
-					  text_of(disk, "target"));
+					  vckpt_json_text(disk, "target"));
 	json_object_set_new(disk, "overlay", json_string(path));
 	return 0;
 }
@@ -68,7 +62,8 @@ static int name_overlays(struct vckpt_guest *g, struct vckpt_error *err)
 	json_array_foreach (g->disks, i, one) {
 		if (name_overlay(g, one, err) < 0)
 			return -1;
-		used += (size_t)snprintf(all + used, room - used, "%s\n", text_of(one, "overlay"));
+		used += (size_t)snprintf(all + used, room - used, "%s\n",
+					 vckpt_json_text(one, "overlay"));
 		if (used >= room) {
 			all[0] = '\0';
 			return vckpt_fail(err, VCKPT_EREFUSED,
@@ -87,8 +82,9 @@ static int make_overlays(struct vckpt_guest *g, struct vckpt_error *err)
 	json_array_foreach (g->disks, i, one) {
 		json_int_t bytes = json_integer_value(json_object_get(one, "bytes"));
 
-		if (vckpt_overlay_make(text_of(one, "overlay"), text_of(one, "source"),
-				       text_of(one, "format"), (uint64_t)bytes, err) < 0)
+		if (vckpt_overlay_make(vckpt_json_text(one, "overlay"),
+				       vckpt_json_text(one, "source"),
+				       vckpt_json_text(one, "format"), (uint64_t)bytes, err) < 0)
 			return vckpt_error_prefix(err, "guest %s", g->name);
 	}
 	return 0;
@@ -251,7 +247,7 @@ void vckpt_guest_disks_merge(struct vckpt_guest *g)
 
 		json_array_foreach (g->disks, i, one)
 			used += (size_t)snprintf(e.overlays + used, sizeof(e.overlays) - used,
-						 "%s\n", text_of(one, "overlay"));
+						 "%s\n", vckpt_json_text(one, "overlay"));
 		if (vckpt_fault_point("host.disk.merge", NULL, &err) < 0 ||
 		    vckpt_disks_merge(g->dom, g->disks, vckpt_now() + MERGE_TIME, &err) < 0 ||
 		    vckpt_overlays_drop(g->s->local, &e, &err) < 0)
@@ -296,7 +292,7 @@ static int keep_epochs(struct vckpt_guest *g, json_t *kept, struct vckpt_error *
 		for (size_t r = 0; r < e.n_guests; r++)
 			json_array_foreach (e.guests[r].disks, k, disk)
 				json_array_foreach (json_object_get(disk, "layers"), m, layer)
-					if (keep(kept, text_of(layer, "path"), err) < 0)
+					if (keep(kept, vckpt_json_text(layer, "path"), err) < 0)
 						return -1;
 	}
 	return 0;
@@ -368,10 +364,10 @@ static int sweep(struct vckpt_guest *g, struct vckpt_error *err)
 		if (keep(kept, json_string_value(one), err) < 0)
 			return -1;
 	json_array_foreach (g->disks, i, one)
-		if (walk_layers(text_of(one, "source"), key, kept, keep_foreign, err) < 0)
+		if (walk_layers(vckpt_json_text(one, "source"), key, kept, keep_foreign, err) < 0)
 			return -1;
 	json_array_foreach (g->disks, i, one)
-		if (walk_layers(text_of(one, "source"), key, kept, drop_unkept, err) < 0)
+		if (walk_layers(vckpt_json_text(one, "source"), key, kept, drop_unkept, err) < 0)
 			return -1;
 	return 0;
 }
@@ -406,10 +402,10 @@ static int lay_fresh(struct vckpt_guest *g, const json_t *record, struct vckpt_e
 	g->disks = json_array();
 	json_array_foreach (record, i, one) {
 		top = json_array_get(json_object_get(one, "layers"), 0);
-		json_array_append_new(g->disks,
-				      json_pack("{s:s, s:s, s:s}", "target", text_of(one, "target"),
-						"source", text_of(top, "path"), "format",
-						text_of(top, "format")));
+		json_array_append_new(g->disks, json_pack("{s:s, s:s, s:s}", "target",
+							  vckpt_json_text(one, "target"), "source",
+							  vckpt_json_text(top, "path"), "format",
+							  vckpt_json_text(top, "format")));
 	}
 	if (name_overlays(g, err) < 0 || vckpt_guest_note(g, VCKPT_STAGE_REBUILDING, err) < 0)
 		return -1;
