@@ -309,7 +309,8 @@ int vckpt_cluster_kill(const struct vckpt_cluster_ctx *ctx, json_t **report,
  * the answer, not a failure: {"cluster", "incarnation", "epoch" (newest committed, 0 none), "busy":
  * {"who", "host", "pid", "purpose", "since" (ns since 1970)} | null, "guests": [{"guest", "domain",
  * "host", "state": "running" | ... | "unknown", "error"?, "detail": {...}}], "suspended": bool (its
- * newest epoch is a suspension, and it was not restarted since)} */
+ * newest epoch is a suspension, and it was not restarted since), "behind": [...] (vckpt_behind(),
+ * store/behind.h)} */
 int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
 			 struct vckpt_error *err);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -106,8 +107,18 @@ static int change_list(const struct vckpt_store *store, const char *cluster, con
 static int add_place(struct vckpt_store_places *p, const void *arg, struct vckpt_error *err)
 {
 	const struct flush *f = arg;
+	int changed = vckpt_places_add(p, f->to, f->q->near, err);
+	struct vckpt_store_place *place;
+	bool after;
 
-	return vckpt_places_add(p, f->to, f->q->near, err);
+	if (changed < 0)
+		return -1;
+	place = &p->v[vckpt_places_find(p, f->to)];
+	after = f->q->when == VCKPT_FLUSH_AFTER_COMMIT ||
+		(f->q->when == VCKPT_FLUSH_AS_IT_IS && place->after_commit);
+	changed |= after != place->after_commit;
+	place->after_commit = after;
+	return changed;
 }
 
 static int drop_place(struct vckpt_store_places *p, const void *arg, struct vckpt_error *err)
@@ -175,6 +186,43 @@ static int copy_all(struct flush *f, struct vckpt_lease *lease, struct vckpt_cop
 	return 0;
 }
 
+/* Files tell nobody when they change. */
+static bool pause_a_little(const struct flush *f)
+{
+	const struct timespec a_while = {0, 200 * 1000 * 1000};
+
+	nanosleep(&a_while, NULL);
+	return !f->q->tick || f->q->tick(f->q->arg, 0, 1);
+}
+
+/* Another flush will be done, and with it, most likely, what this one is for. */
+static struct vckpt_lease *take_place(const struct flush *f, const struct vckpt_store *place,
+				      struct vckpt_error *err)
+{
+	for (;;) {
+		struct vckpt_error why = VCKPT_ERROR_NONE;
+		struct vckpt_lease_info info = {0};
+		struct vckpt_lease *lease =
+			take_lease(place, f->cluster, f->q->who, VCKPT_COPY_PURPOSE, &why);
+
+		if (lease)
+			return lease;
+		if (why.code != VCKPT_EBUSY || !f->q->wait ||
+		    vckpt_lease_inspect(place, f->cluster, &info, NULL) < 0 ||
+		    strcmp(info.purpose, VCKPT_COPY_PURPOSE) != 0) {
+			vckpt_fail(err, why.code, "place %s: %.400s", vckpt_store_path(place),
+				   why.text);
+			return NULL;
+		}
+		if (!pause_a_little(f)) {
+			vckpt_fail(err, VCKPT_ECANCELED,
+				   "given up while another flush is under way at %s",
+				   vckpt_store_path(place));
+			return NULL;
+		}
+	}
+}
+
 /* What a copy that was cut short has left, and packs that a prune there let go. */
 static int flush_to(struct flush *f, const struct vckpt_store *place, struct vckpt_copied *sum,
 		    struct vckpt_error *err)
@@ -185,9 +233,9 @@ static int flush_to(struct flush *f, const struct vckpt_store *place, struct vck
 	/* Makes the cluster, if it is not there: a lease is of a cluster. */
 	if (vckpt_copy_state(f->store, f->cluster, place, err) < 0)
 		return -1;
-	lease = take_lease(place, f->cluster, f->q->who, "flush", err);
+	lease = take_place(f, place, err);
 	if (!lease)
-		return vckpt_error_prefix(err, "place %s", vckpt_store_path(place));
+		return -1;
 	rc = copy_all(f, lease, sum, err);
 	if (rc == 0)
 		vckpt_store_sweep(lease, NULL, NULL);
@@ -230,11 +278,12 @@ out:
 
 static void flush_places(struct flush *f, struct vckpt_error *first)
 {
-	size_t named = f->q->to ? vckpt_places_find(&f->p, f->to) : f->p.n;
+	const char *one = f->q->to ? f->to : f->q->at;
+	size_t named = one ? vckpt_places_find(&f->p, one) : f->p.n;
 	const struct vckpt_copied none = {0};
 
 	for (size_t i = 0; i < f->p.n; i++) {
-		if (is_self(f->store, &f->p, i) || (f->q->to && i != named))
+		if (is_self(f->store, &f->p, i) || (one && i != named))
 			continue;
 		if (f->q->enough && f->whole >= f->q->enough)
 			note(f, f->p.v[i].path, &none, "not needed", NULL);

@@ -16,13 +16,19 @@
 #include "base/log.h"
 #include "store/store.h"
 
+/* Whether vckptd copies to a place by itself, behind each commit (cluster/behind.h). */
+enum vckpt_flush_when { VCKPT_FLUSH_AS_IT_IS = 0, VCKPT_FLUSH_AFTER_COMMIT, VCKPT_FLUSH_BY_HAND };
+
 struct vckpt_flush_request {
 	const char *who; /* for leases */
 	const char *to; /* folder of a place, which is made and remembered; NULL: all of the list */
 	bool near;      /* with `to`: it is quicker to read than the store */
-	uint64_t epoch; /* 0: the newest */
-	bool all;       /* all epochs that are not there yet; `epoch` is 0 */
-	size_t enough;  /* places, the store included, at which it has to be; 0: all of the list */
+	enum vckpt_flush_when when; /* with `to` */
+	const char *at;             /* one place of the list, which is not made; not with `to` */
+	bool wait;                  /* for a flush that is under way there; else VCKPT_EBUSY */
+	uint64_t epoch;             /* 0: the newest */
+	bool all;                   /* all epochs that are not there yet; `epoch` is 0 */
+	size_t enough; /* places, the store included, at which it has to be; 0: all of the list */
 	/* `done` of `total` bytes of one epoch at one place; false: give up.  NULL: none. */
 	bool (*tick)(void *arg, uint64_t done, uint64_t total);
 	void *arg;

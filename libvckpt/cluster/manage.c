@@ -11,6 +11,7 @@
 #include "cluster/record.h"
 #include "cluster/session.h"
 #include "cluster/suspended.h"
+#include "store/behind.h"
 #include "store/catalogue.h"
 
 static uint64_t patience(void)
@@ -339,6 +340,22 @@ static json_t *guest_status(const struct vckpt_cluster_session *s, uint32_t i,
 	return o;
 }
 
+/* An empty list, and no other place asked, if none is marked. */
+static json_t *places_behind(const struct vckpt_coordinator *c)
+{
+	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
+	struct vckpt_reach *reach;
+	json_t *list;
+
+	if (!vckpt_behind_any(c->store, c->cluster) ||
+	    vckpt_places_own(c->store, c->cluster, &p, NULL) < 0)
+		return json_array();
+	reach = vckpt_reach_new(c->store);
+	list = reach ? vckpt_behind(reach, &p, c->cluster, vckpt_wallclock()) : json_array();
+	vckpt_reach_free(reach);
+	return list;
+}
+
 int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
 			 struct vckpt_error *err)
 {
@@ -367,10 +384,10 @@ int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
 	for (uint32_t i = 0; i < q.m.n && rc == 0; i++)
 		json_array_append_new(list, guest_status(&s, i, &q.answers[i]));
 	if (rc == 0)
-		*status =
-			json_pack("{s:s,s:I,s:I,s:o,s:O,s:b}", "cluster", s.c.cluster,
-				  "incarnation", (json_int_t)inc.number, "epoch", (json_int_t)epoch,
-				  "busy", busy(&s.c), "guests", list, "suspended", suspended);
+		*status = json_pack("{s:s,s:I,s:I,s:o,s:O,s:b,s:o}", "cluster", s.c.cluster,
+				    "incarnation", (json_int_t)inc.number, "epoch",
+				    (json_int_t)epoch, "busy", busy(&s.c), "guests", list,
+				    "suspended", suspended, "behind", places_behind(&s.c));
 	json_decref(list);
 	vckpt_ask_machine_clear(&q);
 	return rc;

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "store/behind.h"
 #include "store/blob.h"
 #include "store/catalogue.h"
 #include "store/copy_pack.h"
@@ -577,9 +578,9 @@ static json_t *copy_at(struct vckpt_reach *reach, const struct vckpt_store_place
 					      ? VCKPT_COPY_SILENT
 					      : vckpt_copy_look(at, cluster, epoch, is);
 
-	return json_pack("{s:s, s:b, s:b, s:s}", "path", places->v[i].path, "lead",
-			 i == places->lead, "near", (int)places->v[i].near, "state",
-			 vckpt_copy_name(state));
+	return json_pack("{s:s, s:b, s:b, s:b, s:s}", "path", places->v[i].path, "lead",
+			 i == places->lead, "near", (int)places->v[i].near, "after_commit",
+			 (int)places->v[i].after_commit, "state", vckpt_copy_name(state));
 }
 
 json_t *vckpt_copies(struct vckpt_reach *reach, const struct vckpt_store_places *places,
@@ -598,5 +599,6 @@ json_t *vckpt_copies(struct vckpt_reach *reach, const struct vckpt_store_places 
 		is = &e;
 	for (size_t i = 0; i < places->n; i++)
 		json_array_append_new(list, copy_at(reach, places, i, self, cluster, epoch, is));
+	vckpt_behind_tell(reach, places, cluster, epoch, list);
 	return list;
 }

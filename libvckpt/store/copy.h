@@ -26,6 +26,9 @@ struct vckpt_copy_options {
 	void *arg;
 };
 
+/* What the lease of a place is taken for while epochs are copied there. */
+#define VCKPT_COPY_PURPOSE "flush"
+
 struct vckpt_copied {
 	uint64_t files, bytes; /* written */
 	unsigned unseen;       /* layers of disks that cannot be seen from here */
@@ -71,8 +74,10 @@ bool vckpt_copy_is_same(const struct vckpt_epoch *a, const struct vckpt_epoch *b
 /* "whole", "without disks", "partly", "no", "another", "unreachable", "does not answer". */
 const char *vckpt_copy_name(enum vckpt_copy_state s);
 
-/* One for each place in the order of the list: [{"path", "lead": bool, "near": bool, "state"}]; a
- * new reference, empty for a cluster with one place. */
+/* One for each place in the order of the list: [{"path", "lead": bool, "near": bool,
+ * "after_commit": bool, "state", "error"?}]; a new reference, empty for a cluster with one place.
+ * What is still to be copied behind its commit is "pending", "copying" or "failed"
+ * (store/behind.h). */
 json_t *vckpt_copies(struct vckpt_reach *reach, const struct vckpt_store_places *places,
 		     const char *cluster, uint64_t epoch);
 

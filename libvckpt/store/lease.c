@@ -67,11 +67,14 @@ static bool is_live(const struct record *r)
 	return vckpt_clock(CLOCK_BOOTTIME) < r->boot_expires_ns;
 }
 
+static const char *const folders[] = {[VCKPT_LEASE_WORK] = "lease",
+				      [VCKPT_LEASE_SUPERVISE] = "supervisor",
+				      [VCKPT_LEASE_FLUSH] = "flusher"};
+
 static int lease_dir(enum vckpt_lease_role role, const struct vckpt_store *store,
 		     const char *cluster, char *out, struct vckpt_error *err)
 {
-	return vckpt_cluster_path(store, cluster,
-				  role == VCKPT_LEASE_SUPERVISE ? "supervisor" : "lease", out, err);
+	return vckpt_cluster_path(store, cluster, folders[role], out, err);
 }
 
 static int dir_of(const struct vckpt_lease *l, char *out, struct vckpt_error *err)
@@ -294,7 +297,7 @@ static int take(struct vckpt_lease *l, const char *dir, struct vckpt_error *err)
 			  l->cluster);
 }
 
-/* The folder; a supervisor's is made when the first comes, so that older stores have it, too. */
+/* The folder; that of who looks after it for long is made when the first comes. */
 static int find_dir(enum vckpt_lease_role role, const struct vckpt_store *store,
 		    const char *cluster, char dir[PATH_MAX], struct vckpt_error *err)
 {
@@ -307,7 +310,7 @@ static int find_dir(enum vckpt_lease_role role, const struct vckpt_store *store,
 		return vckpt_fail(err, VCKPT_ENOTFOUND,
 				  "store %s has no cluster %s; `vckpt ls` lists what it has",
 				  vckpt_store_path(store), cluster);
-	return role == VCKPT_LEASE_SUPERVISE ? vckpt_make_folder(of, "supervisor", err) : 0;
+	return role == VCKPT_LEASE_WORK ? 0 : vckpt_make_folder(of, folders[role], err);
 }
 
 struct vckpt_lease *vckpt_lease_acquire_as(enum vckpt_lease_role role,
@@ -419,7 +422,7 @@ int vckpt_lease_inspect_as(enum vckpt_lease_role role, const struct vckpt_store 
 		return -1;
 	memset(info, 0, sizeof(*info));
 	/* Nobody ever looked after it. */
-	if (role == VCKPT_LEASE_SUPERVISE && access(dir, F_OK) < 0 && errno == ENOENT)
+	if (role != VCKPT_LEASE_WORK && access(dir, F_OK) < 0 && errno == ENOENT)
 		return 0;
 	if (read_record(dir, &r, err) < 0)
 		return -1;

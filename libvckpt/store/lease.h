@@ -8,8 +8,9 @@
  * that pid and start time.  On its own host a lease runs out by CLOCK_BOOTTIME, for other hosts by
  * the wall clock: their clocks should agree to well within the time to live.
  *
- * A cluster has two: one of who works on it, and one of who looks after it for long, and works on
- * it now and then (supervise/loop.h).  They do not know of each other.
+ * A cluster has three: one of who works on it, one of who looks after it for long, and works on it
+ * now and then (supervise/loop.h), and one of who copies its epochs behind their commits
+ * (cluster/behind.h).  They do not know of each other.
  */
 #ifndef VCKPT_STORE_LEASE_H
 #define VCKPT_STORE_LEASE_H
@@ -33,11 +34,11 @@ struct vckpt_lease_info {
 
 struct vckpt_lease;
 
-enum vckpt_lease_role { VCKPT_LEASE_WORK = 0, VCKPT_LEASE_SUPERVISE };
+enum vckpt_lease_role { VCKPT_LEASE_WORK = 0, VCKPT_LEASE_SUPERVISE, VCKPT_LEASE_FLUSH };
 
 /* Takes the lease of `cluster` for `ttl_ns` or fails at once: VCKPT_EBUSY says who has it, since
- * when and for what.  `host` NULL: this one.  The process that calls is the one whose life counts.  The caller owns the
- * result; `store` must outlive it.  A lease is used by one thread at a time. */
+ * when and for what.  `host` NULL: this one.  The process that calls is the one whose life counts.
+ * The caller owns the result; `store` must outlive it.  A lease is used by one thread at a time. */
 struct vckpt_lease *vckpt_lease_acquire(const struct vckpt_store *store, const char *cluster,
 					const char *owner, const char *host, const char *purpose,
 					uint64_t ttl_ns, struct vckpt_error *err);

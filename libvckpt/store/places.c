@@ -29,7 +29,7 @@ static int list_path(const struct vckpt_store *store, const char *cluster, char 
 
 /* ---- bytes ---- */
 
-static int push(struct vckpt_store_places *p, const char *path, bool near)
+static int push(struct vckpt_store_places *p, const char *path, bool near, bool after_commit)
 {
 	struct vckpt_store_place *more = realloc(p->v, (p->n + 1) * sizeof(*more));
 
@@ -38,7 +38,8 @@ static int push(struct vckpt_store_places *p, const char *path, bool near)
 	p->v = more;
 	memset(&more[p->n], 0, sizeof(*more));
 	snprintf(more[p->n].path, sizeof(more[p->n].path), "%s", path);
-	more[p->n++].near = near;
+	more[p->n].near = near;
+	more[p->n++].after_commit = after_commit;
 	return 0;
 }
 
@@ -58,14 +59,14 @@ static int fill(json_t *j, struct vckpt_store_places *p, struct vckpt_error *err
 				  "a member has a value that vckpt does not write");
 	json_array_foreach (list, i, one) {
 		const char *path;
-		int near;
+		int near, after = 0;
 
-		if (json_unpack_ex(one, &bad, JSON_STRICT, "{s:s,s:b}", "path", &path, "near",
-				   &near) < 0)
+		if (json_unpack_ex(one, &bad, JSON_STRICT, "{s:s,s:b,s?b}", "path", &path, "near",
+				   &near, "after_commit", &after) < 0)
 			return vckpt_fail(err, VCKPT_EDAMAGED, "%s", bad.text);
 		if (path[0] != '/' || strlen(path) >= PATH_MAX)
 			return vckpt_fail(err, VCKPT_EDAMAGED, "the path of a place is not whole");
-		if (push(p, path, near) < 0)
+		if (push(p, path, near, after) < 0)
 			return vckpt_fail_errno(err, "no memory for a list of places");
 	}
 	p->version = (uint64_t)version;
@@ -121,9 +122,14 @@ int vckpt_places_put(const struct vckpt_store *store, const char *cluster,
 		return -1;
 	if (there.version >= p->version)
 		return 0;
-	for (size_t i = 0; i < p->n; i++)
-		json_array_append_new(list, json_pack("{s:s,s:b}", "path", p->v[i].path, "near",
-						      (int)p->v[i].near));
+	for (size_t i = 0; i < p->n; i++) {
+		json_t *one =
+			json_pack("{s:s,s:b}", "path", p->v[i].path, "near", (int)p->v[i].near);
+
+		if (p->v[i].after_commit)
+			json_object_set_new(one, "after_commit", json_true());
+		json_array_append_new(list, one);
+	}
 	j = json_pack("{s:I,s:I,s:O}", "version", (json_int_t)p->version, "lead",
 		      (json_int_t)p->lead, "places", list);
 	if (!j || json_array_size(list) != p->n)
@@ -183,7 +189,7 @@ int vckpt_places_add(struct vckpt_store_places *p, const char *path, bool near,
 				  VCKPT_PLACES_MAX);
 	if (path[0] != '/' || strlen(path) >= PATH_MAX)
 		return vckpt_fail(err, VCKPT_EUSAGE, "%s is no whole path", path);
-	return push(p, path, near) < 0 ? vckpt_fail_errno(err, "no memory for a place") : 1;
+	return push(p, path, near, false) < 0 ? vckpt_fail_errno(err, "no memory for a place") : 1;
 }
 
 int vckpt_places_check_lead(const struct vckpt_store *store, const char *cluster, bool ask,

@@ -24,6 +24,7 @@
 struct vckpt_store_place {
 	char path[PATH_MAX]; /* whole; as hosts see it */
 	bool near;           /* quicker to read than the place that leads */
+	bool after_commit;   /* vckptd copies there by itself (cluster/behind.h) */
 };
 
 struct vckpt_store_places {

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "cluster/log.h"
 #include "cluster/session.h"
+#include "store/behind.h"
 #include "store/catalogue.h"
 #include "store/lease.h"
 #include "supervise/past.h"
@@ -38,6 +39,8 @@ enum family {
 	MISSED,
 	SUSPECTED,
 	STORE_FREE,
+	PLACE_HAS,
+	PLACE_BEHIND,
 	HOST_UP,
 	HOST_MEMORY,
 	GUEST,
@@ -82,6 +85,10 @@ static const struct {
 		       "Whether somebody says that the host is to fail."},
 	[STORE_FREE] = {"vckpt_store_free_bytes", "gauge",
 			"Room left on the file system of the store."},
+	[PLACE_HAS] = {"vckpt_place_epoch", "gauge",
+		       "The newest checkpoint that is whole at a place to which vckptd copies."},
+	[PLACE_BEHIND] = {"vckpt_place_behind_seconds", "gauge",
+			  "For so long there has been a newer one than that, 0: there is none."},
 	[HOST_UP] = {"vckpt_host_up", "gauge", "Whether the host answers."},
 	[HOST_MEMORY] = {"vckpt_host_memory_free_bytes", "gauge",
 			 "Memory that guests could still have there."},
@@ -281,6 +288,32 @@ static void add_leases(struct vckpt_metrics *m, const char *cluster,
 		of_cluster(m, cluster, SUPERVISED, info.live);
 }
 
+/* Only where a place is marked another one is asked. */
+static void add_places(struct vckpt_metrics *m, const char *cluster,
+		       const struct vckpt_store *store)
+{
+	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
+	struct vckpt_reach *reach;
+	json_auto_t *list = NULL;
+	const json_t *one;
+	size_t i;
+
+	if (!vckpt_behind_any(store, cluster) || vckpt_places_own(store, cluster, &p, NULL) < 0 ||
+	    !(reach = vckpt_reach_new(store)))
+		return;
+	list = vckpt_behind(reach, &p, cluster, vckpt_wallclock());
+	vckpt_reach_free(reach);
+	json_array_foreach (list, i, one) {
+		const char *path = vckpt_json_text(one, "path");
+
+		put(m, PLACE_HAS, json_pack("{s:s,s:s}", "cluster", cluster, "place", path),
+		    (double)json_integer_value(json_object_get(one, "has")));
+		put(m, PLACE_BEHIND, json_pack("{s:s,s:s}", "cluster", cluster, "place", path),
+		    (double)json_integer_value(json_object_get(one, "behind_ns")) /
+			    (double)VCKPT_S);
+	}
+}
+
 static int add_store(struct vckpt_metrics *m, const char *cluster, const struct vckpt_store *store,
 		     const struct vckpt_metrics_options *opt, struct vckpt_error *err)
 {
@@ -302,6 +335,7 @@ static int add_store(struct vckpt_metrics *m, const char *cluster, const struct 
 	add_past(m, cluster, opt, &past, recall);
 	add_supervisor(m, cluster, (uint32_t)inc.number, lines, n);
 	add_leases(m, cluster, store);
+	add_places(m, cluster, store);
 	if (statvfs(vckpt_store_path(store), &st) == 0)
 		of_cluster(m, cluster, STORE_FREE, (double)st.f_bavail * (double)st.f_frsize);
 	return 0;

@@ -16,6 +16,28 @@ refused "a folder with other things" 2 "is not empty and no store" flush 'heat r
 says "a flush" "$place: whole, .* written" vckpt flush 'heat run@1' "$place"
 is "is told by ls" "$(vckpt ls --json | jq -c '[.[].copies | map(.state)]')" '[["whole","whole"],["whole","no"]]'
 says "and for people" 'COPIES .*2 of 2.*1 of 2' bash -c '"$VCKPT_BUILD/vckpt" ls | tr "\n" " "'
+# Behind commits, by what vckptd starts for that.
+refused "--after-commit without a folder" 2 "said of a folder" flush 'heat run' --after-commit
+behind()
+{
+	"$VCKPT_DAEMON" --copy-behind 'heat run' --store "$VCKPT_STORE" "$@"
+}
+says "nothing is marked" '^$' behind
+says "a place is marked" "$place: whole" vckpt flush 'heat run@1' "$place" --after-commit
+says "what is to come is told" "$place: pending" vckpt ls
+is "in JSON" "$(vckpt ls --json | jq -c '[.[].copies[1] | [.after_commit, .state]]')" '[[true,"whole"],[true,"pending"]]'
+mv "$place" "$place.away"
+said=$(behind 2>&1)
+is "it fails, and says why" "$?, $(grep -c "$place" <<<"$said")" "3, 1"
+mv "$place.away" "$place"
+says "so does ls" "$place: failed: .*$place" vckpt ls
+said=$(: | { read -r; behind 2>&1; })
+is "one that nobody waits for ends" $? 12
+says "another one copies" '^$' behind
+is "and all is there" "$(vckpt ls --json | jq -c '[.[].copies[1].state]')" '["whole","whole"]'
+says "by hand again" "$place: whole, nothing was missing" vckpt flush 'heat run' "$place" --by-hand
+is "nothing is marked" "$(vckpt ls --json | jq -c '[.[].copies[1].after_commit]')" '[false,false]'
+vckpt prune 'heat run@2' --store "$place" >/dev/null
 says "the rest" "$place: whole, .* written" vckpt flush 'heat run' --all
 is "in JSON" "$(vckpt flush 'heat run' --json | jq -c '[.epochs, .copies, .places[0].state, .places[0].files]')" '[[2],2,"whole",0]'
 says "show has both places" "copy  $place: whole" vckpt show 'heat run'

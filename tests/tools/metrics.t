@@ -57,6 +57,9 @@ for line in '"event":"report","time":1700000000000000000,"host":"localhost","sou
 done >"$VCKPT_STORE/clusters/heat/reports"
 chmod 600 "$VCKPT_STORE/clusters/heat/reports"
 
+# A place to which vckptd is to copy, and cannot: what was recorded has no memory of guests.
+vckpt flush heat "$TEST_DIR/place" --after-commit >/dev/null 2>&1
+
 vckpt metrics --no-hosts >"$TEST_DIR/text" 2>"$TEST_DIR/err"
 is "metrics are told" "$?: $(cat "$TEST_DIR/err")" '0: '
 parsed <"$TEST_DIR/text" >"$TEST_DIR/samples"
@@ -81,6 +84,7 @@ is "more rarely where reports come before failures, as a supervisor takes them" 
 cp "$TEST_DIR/reports" "$VCKPT_STORE/clusters/heat/reports"
 is "what failed" "$(value vckpt_restarts_total) $(value vckpt_failures_total)" \
 	"0 $(vckpt interval heat --json | jq .mtbf.failures)"
+is "how far behind a place is" "$(value vckpt_place_epoch) $(($(value vckpt_place_behind_seconds | cut -d. -f1 | cut -de -f1) > 0))" '0 1'
 is "how true reports were" "$(grep -c 'vckpt_reports_true_total{cluster=heat,source=.*} 1' "$TEST_DIR/samples")" 2
 is "names of sources are what they were" "$(grep -cF 'source=x"y\z' "$TEST_DIR/samples")" 2
 is "that it was given up before is over" "$(value vckpt_given_up)" 0

@@ -6,7 +6,7 @@
 #include "cluster/flush.h"
 #include "tool.h"
 
-enum { OPT_NEAR = 1, OPT_ALL, OPT_FORGET };
+enum { OPT_NEAR = 1, OPT_ALL, OPT_FORGET, OPT_AFTER_COMMIT, OPT_BY_HAND };
 
 struct flush {
 	struct tool *t;
@@ -20,6 +20,9 @@ static const struct argp_option options[] = {
 	{"all", OPT_ALL, 0, 0, "all checkpoints that are not there yet, not only the newest", 0},
 	{"near", OPT_NEAR, 0, 0, "DIR is quicker to read than the store: restarts look there first",
 	 0},
+	{"after-commit", OPT_AFTER_COMMIT, 0, 0,
+	 "from now on vckptd copies there by itself, behind each checkpoint", 0},
+	{"by-hand", OPT_BY_HAND, 0, 0, "from now on it does not", 0},
 	{"forget", OPT_FORGET, 0, 0, "DIR is no place any more; nothing there is touched", 0},
 	{0},
 };
@@ -34,6 +37,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_NEAR:
 		o->q.near = true;
+		return 0;
+	case OPT_AFTER_COMMIT:
+		o->q.when = VCKPT_FLUSH_AFTER_COMMIT;
+		return 0;
+	case OPT_BY_HAND:
+		o->q.when = VCKPT_FLUSH_BY_HAND;
 		return 0;
 	case OPT_FORGET:
 		o->forget = true;
@@ -74,6 +83,7 @@ int tool_make_copies(struct tool *t, const char *cluster, const struct vckpt_clu
 	int rc;
 
 	q.who = t->who;
+	q.wait = true;
 	q.tick = on_tick;
 	q.arg = (void *)ctx;
 	rc = store ? vckpt_cluster_flush(store, cluster, &q, report, err) : -1;
@@ -123,10 +133,10 @@ static int run(struct tool *t, int argc, char **argv)
 	int rc = 0;
 
 	tool_parse(t, &argp, "flush", argc, argv, &o);
-	if ((o.q.near || o.forget) && !o.dir)
+	if ((o.q.near || o.q.when || o.forget) && !o.dir)
 		rc = vckpt_fail(&err, VCKPT_EUSAGE,
-				"--near and --forget are said of a folder: name it after the "
-				"cluster");
+				"--near, --after-commit, --by-hand and --forget are said of a "
+				"folder: name it after the cluster");
 	if (rc == 0 && o.cluster)
 		rc = tool_split_epoch(o.cluster, &o.q.epoch, &err);
 	if (rc == 0 && o.q.all && o.q.epoch)

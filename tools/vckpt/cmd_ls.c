@@ -88,6 +88,22 @@ static bool any_copies(const json_t *lines)
 	return false;
 }
 
+/* What is still on its way to a place, or does not get there. */
+static void print_copies(const json_t *line)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (json_object_get(line, "copies"), i, one) {
+		const char *state = tool_string(one, "state"), *error = tool_string(one, "error");
+
+		if (json_is_true(json_object_get(one, "after_commit")) &&
+		    (*error || strcmp(state, "copying") == 0 || strcmp(state, "pending") == 0))
+			printf("%-20s %6s  %s: %s%s%s\n", "", "", tool_string(one, "path"), state,
+			       *error ? ": " : "", error);
+	}
+}
+
 static void print_lines(const json_t *lines)
 {
 	bool copies = any_copies(lines);
@@ -110,6 +126,7 @@ static void print_lines(const json_t *lines)
 		       tool_number(l, "guests"), tool_bytes(a, tool_number(l, "ram_bytes")),
 		       tool_bytes(b, tool_number(l, "stored_bytes")), copies ? 8 : 0,
 		       copies_of(l, c), tool_string(l, "why"));
+		print_copies(l);
 	}
 }
 

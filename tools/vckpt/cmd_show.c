@@ -173,9 +173,10 @@ static void print_copies(const json_t *copies)
 	size_t i;
 
 	json_array_foreach (copies, i, one)
-		printf("  %s %s: %s\n",
+		printf("  %s %s: %s%s%s\n",
 		       json_is_true(json_object_get(one, "lead")) ? "store" : "copy ",
-		       tool_string(one, "path"), tool_string(one, "state"));
+		       tool_string(one, "path"), tool_string(one, "state"),
+		       *tool_string(one, "error") ? ": " : "", tool_string(one, "error"));
 }
 
 /* Bytes on the disk that a prune would give back, with the epoch dropped or with all kept. */

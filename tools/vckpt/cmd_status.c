@@ -3,6 +3,24 @@
 
 #include "tool.h"
 
+static void print_behind(const json_t *places)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (places, i, one) {
+		const char *error = tool_string(one, "error");
+
+		printf("  %s: ", tool_string(one, "path"));
+		if (tool_number(one, "behind_ns") > 0)
+			printf("%s, has epoch %.0f, behind for %.0f s%s%s\n",
+			       tool_string(one, "state"), tool_number(one, "has"),
+			       tool_number(one, "behind_ns") / 1e9, *error ? ": " : "", error);
+		else
+			printf("has all\n");
+	}
+}
+
 static void print_status(const json_t *s)
 {
 	const json_t *guest, *busy = json_object_get(s, "busy");
@@ -20,6 +38,7 @@ static void print_status(const json_t *s)
 		printf("  %-16s %-10s %-12s %s\n", tool_string(guest, "guest"),
 		       tool_string(guest, "state"), tool_string(guest, "host"),
 		       tool_string(guest, "error"));
+	print_behind(json_object_get(s, "behind"));
 }
 
 static const struct argp status_argp = {

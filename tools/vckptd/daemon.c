@@ -23,6 +23,7 @@ struct daemon {
 	struct event *listening, *idle, *signals[N_SIGNALS];
 	struct server *server;
 	struct vckpt_local *local;
+	struct behind *behind;
 	char host_name[256];
 	int lock, sock;
 };
@@ -78,7 +79,7 @@ static void on_idle(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (server_sessions(d->server) || !vckpt_local_idle(d->local)) {
+	if (server_sessions(d->server) || !vckpt_local_idle(d->local) || !behind_idle(d->behind)) {
 		touch(d);
 		return;
 	}
@@ -130,18 +131,20 @@ static int set_up(struct daemon *d, struct vckpt_error *err)
 					    .run_dir = d->o->run_dir,
 					    .log = &d->log,
 					    .buffer = d->o->buffer,
-					    .hooks = d->o->hooks};
+					    .hooks = d->o->hooks,
+					    .behind = behind_note};
 
 	if (gethostname(d->host_name, sizeof(d->host_name) - 1) < 0)
 		strcpy(d->host_name, "localhost");
 	if (vckpt_make_dirs(d->o->run_dir, 0755, err) < 0 ||
 	    lock_run_dir(d->o->run_dir, &d->lock, err) < 0 ||
+	    !(config.arg = d->behind = behind_new(d->o, &d->log, err)) ||
 	    vckpt_local_new(&config, &d->local, err) < 0 ||
 	    /* Before anybody can ask for a guest that is still as a dead vckptd left it. */
 	    vckpt_local_recover(d->local, err) < 0 ||
 	    listen_at(d->o->socket, d->o->group, &d->sock, err) < 0)
 		return -1;
-	return set_up_events(d, err);
+	return set_up_events(d, err) < 0 ? -1 : behind_serve(d->behind, d->base, err);
 }
 
 static void tear_down(struct daemon *d)
@@ -154,6 +157,7 @@ static void tear_down(struct daemon *d)
 	server_free(d->server);
 	/* Waits until what the sessions had under way is undone. */
 	vckpt_local_free(d->local);
+	behind_free(d->behind);
 	if (d->idle)
 		event_free(d->idle);
 	for (int i = 0; i < N_SIGNALS; i++)

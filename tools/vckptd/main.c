@@ -3,6 +3,7 @@
 #include <argp.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,9 @@ enum {
 	OPT_IDLE,
 	OPT_BUFFER,
 	OPT_HOOKS,
-	OPT_NO_RELAY
+	OPT_NO_RELAY,
+	OPT_BEHIND,
+	OPT_STORE
 };
 
 static const struct argp_option option_list[] = {
@@ -52,6 +55,11 @@ static const struct argp_option option_list[] = {
 	 0},
 	{"hooks", OPT_HOOKS, "DIR", 0,
 	 "Folder of the site's hooks (VCKPT_HOOKS; " VCKPT_LOCAL_HOOKS ")", 0},
+	{"copy-behind", OPT_BEHIND, "CLUSTER", 0,
+	 "Only copy its newest checkpoint to the places that are marked for it, as vckptd has done "
+	 "behind each checkpoint; with --store",
+	 0},
+	{"store", OPT_STORE, "DIR", 0, "With --copy-behind: the store", 0},
 	{"log", 'l', "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
 	{0}};
 
@@ -98,6 +106,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_HOOKS:
 		o->hooks = arg;
+		return 0;
+	case OPT_BEHIND:
+		o->behind = arg;
+		return 0;
+	case OPT_STORE:
+		o->store = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (!o->behind != !o->store)
+			argp_error(state, "--copy-behind and --store go together");
 		return 0;
 	case 'l':
 		if (vckpt_level_parse(arg, &o->level, &err) < 0)
@@ -216,19 +234,32 @@ static int serve_in_background(const struct options *o)
 	return serve(o, p[1]);
 }
 
-static int pass_on(const struct options *o, const char *self)
+static int find_self(char path[PATH_MAX])
 {
 	struct vckpt_error err = VCKPT_ERROR_NONE;
-	char path[4096];
-	ssize_t n = readlink(self, path, sizeof(path) - 1);
-	int sock;
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
 
 	if (n < 0) {
 		vckpt_fail_errno(&err, "cannot find my own program");
 		return report(STDERR_FILENO, &err);
 	}
 	path[n] = '\0';
-	if (vckpt_remote_connect(o->socket, path, &sock, &err) < 0 ||
+	return 0;
+}
+
+static int copy_behind(const struct options *o)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+
+	return behind_run(o, &err) < 0 ? report(STDERR_FILENO, &err) : 0;
+}
+
+static int pass_on(const struct options *o)
+{
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	int sock;
+
+	if (vckpt_remote_connect(o->socket, o->self, &sock, &err) < 0 ||
 	    relay(o, STDIN_FILENO, STDOUT_FILENO, sock, &err) < 0)
 		return report(STDERR_FILENO, &err);
 	return 0;
@@ -238,7 +269,8 @@ int main(int argc, char **argv)
 {
 	struct options o = {
 		.socket = DEFAULT_SOCKET, .hooks = getenv("VCKPT_HOOKS"), .level = VCKPT_INFO};
-	char run_dir[4096], *slash;
+	char run_dir[4096], self[PATH_MAX], *slash;
+	int rc;
 
 	settle_descriptors();
 	signal(SIGPIPE, SIG_IGN);
@@ -259,7 +291,13 @@ int main(int argc, char **argv)
 	if (o.group && !*o.group)
 		o.group = NULL;
 	umask(022);
+	rc = find_self(self);
+	if (rc)
+		return rc;
+	o.self = self;
+	if (o.behind)
+		return copy_behind(&o);
 	if (o.stdio)
-		return pass_on(&o, "/proc/self/exe");
+		return pass_on(&o);
 	return o.daemon ? serve_in_background(&o) : serve(&o, -1);
 }

@@ -53,6 +53,8 @@ struct vckpt_local {
 	size_t buffer;             /* what it holds, 0: as much as is right */
 	struct vckpt_hv *hv;
 	const struct vckpt_log *log;
+	void (*behind)(void *arg, const char *store, const char *cluster, bool ended);
+	void *behind_arg;
 	char host_name[256];
 	char journal[PATH_MAX], tokens[PATH_MAX], scratch[PATH_MAX], hooks[PATH_MAX];
 };
@@ -75,6 +77,7 @@ struct vckpt_session {
 	struct vckpt_list nics;       /* of all guests of the cluster, as last told */
 	char cluster[VCKPT_NAME_MAX]; /* "" until OPEN */
 	struct vckpt_store *store;
+	bool behind;                 /* who copies behind commits knows of it */
 	struct vckpt_token admitted; /* last one that registry.c let pass */
 	bool admitted_any;
 };

@@ -25,6 +25,12 @@ struct vckpt_local_config {
 	size_t buffer; /* bytes of pages that may wait to be packed, of all captures together; 0: a
 			  quarter of the memory that is available when the first begins */
 	const char *hooks; /* folder of the site's hooks; NULL: VCKPT_LOCAL_HOOKS */
+	/* A session begins, or has ended, to work on a cluster of which a place is marked
+	 * (store/behind.h).  By any thread; may write a file, no longer.  NULL: nobody wants to
+	 * know.
+	 */
+	void (*behind)(void *arg, const char *store, const char *cluster, bool ended);
+	void *arg;
 };
 
 struct vckpt_local;

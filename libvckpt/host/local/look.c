@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/behind.h"
 #include "store/layer_copy.h"
 #include "store/nearest.h"
 
@@ -54,6 +55,12 @@ int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_requ
 	s->store = store;
 	memcpy(s->cluster, req->cluster, sizeof(s->cluster));
 	pthread_mutex_unlock(&s->lock);
+	/* Before there is an epoch: whoever comes after us, if we are killed, knows where to look.
+	 */
+	s->behind = s->local->behind && vckpt_behind_any(store, req->cluster);
+	if (s->behind)
+		s->local->behind(s->local->behind_arg, vckpt_store_path(store), req->cluster,
+				 false);
 	return 0;
 }
 

@@ -44,6 +44,8 @@ int vckpt_local_new(const struct vckpt_local_config *config, struct vckpt_local 
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for this host");
 	l->log = config->log;
 	l->buffer = config->buffer;
+	l->behind = config->behind;
+	l->behind_arg = config->arg;
 	snprintf(l->hooks, sizeof(l->hooks), "%s",
 		 config->hooks ? config->hooks : VCKPT_LOCAL_HOOKS);
 	pthread_mutex_init(&l->lock, NULL);
