@@ -171,7 +171,7 @@ int vckpt_coordinator_define(struct vckpt_coordinator *c, const struct vckpt_def
 int vckpt_coordinator_lease(struct vckpt_coordinator *c, const char *purpose,
 			    struct vckpt_error *err)
 {
-	if (vckpt_places_check_lead(c->store, c->cluster, false, err) < 0)
+	if (vckpt_places_check_lead(c->store, c->cluster, err) < 0)
 		return -1;
 	c->renewed = vckpt_now();
 	c->lease = vckpt_lease_acquire(c->store, c->cluster, c->ctx->who ? c->ctx->who : "vckpt",

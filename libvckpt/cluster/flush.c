@@ -145,7 +145,7 @@ int vckpt_cluster_forget(const struct vckpt_store *store, const char *cluster, c
 {
 	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
 
-	if (vckpt_places_check_lead(store, cluster, false, err) < 0)
+	if (vckpt_places_check_lead(store, cluster, err) < 0)
 		return -1;
 	return change_list(store, cluster, who, drop_place, path, &p, err);
 }
@@ -334,7 +334,7 @@ int vckpt_cluster_flush(const struct vckpt_store *store, const char *cluster,
 	size_t wanted;
 
 	*report = NULL;
-	if (vckpt_places_check_lead(store, cluster, false, err) < 0 || which_epochs(&f, err) < 0 ||
+	if (vckpt_places_check_lead(store, cluster, err) < 0 || which_epochs(&f, err) < 0 ||
 	    name_places(&f, err) < 0)
 		return -1;
 	if (f.p.n < 2 && q->enough < 2 && !q->to)

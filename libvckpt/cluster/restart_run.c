@@ -25,7 +25,7 @@
 #include "cluster/session.h"
 #include "cluster/suspended.h"
 #include "store/nearest.h"
-#include "store/places.h"
+#include "store/reach.h"
 
 struct restart {
 	struct vckpt_cluster_session s;
@@ -41,13 +41,15 @@ struct restart {
 	const char **out;  /* names of links that are not used, n_out of them */
 	size_t n_out;
 	json_t *notes;
-	json_t *left;   /* guests on hosts that are said to be off, as marked */
-	json_t *before; /* ms of what comes before the machine's own phases, by name */
-	uint64_t since; /* the end of the last of them */
+	json_t *left;              /* guests on hosts that are said to be off, as marked */
+	struct vckpt_reach *reach; /* other places, each asked once */
+	json_t *before;            /* ms of what comes before the machine's own phases, by name */
+	uint64_t since;            /* the end of the last of them */
 };
 
 static void end_restart(struct restart *r)
 {
+	vckpt_reach_free(r->reach);
 	vckpt_session_end(&r->s);
 	vckpt_epoch_clear(&r->entry);
 	free(r->home);
@@ -654,7 +656,12 @@ int vckpt_cluster_restart(const struct vckpt_cluster_ctx *ctx, uint64_t epoch,
 
 	memset(result, 0, sizeof(*result));
 	/* A store that was lost and is back does not know who leads. */
-	if (begin(&r, ctx, err) < 0 || vckpt_places_check_lead(c->store, c->cluster, true, err) < 0)
+	if (begin(&r, ctx, err) < 0)
+		return -1;
+	r.reach = vckpt_reach_new(c->store);
+	if (!r.reach)
+		return vckpt_fail_errno(err, "no memory to look at places");
+	if (vckpt_reach_check_lead(r.reach, c->cluster, err) < 0)
 		return -1;
 	vckpt_session_sweep(c);
 	if (r.opt->resume && (epoch || r.opt->destroy))

@@ -122,7 +122,7 @@ static int pack_job(struct copy *c, size_t i, struct vckpt_pack_copy *p, char fr
 /* Where the epoch is copied to is no disk; the store that leads has them where they are. */
 static bool takes_layers(const struct copy *c)
 {
-	return vckpt_places_check_lead(c->to, c->cluster, false, NULL) < 0;
+	return vckpt_places_check_lead(c->to, c->cluster, NULL) < 0;
 }
 
 /* More than it may be: two guests may have the same. */
@@ -549,7 +549,7 @@ enum vckpt_copy_state vckpt_copy_look(const struct vckpt_store *place, const cha
 		if (!has_guest(place, cluster, epoch, &e.guests[i]))
 			return VCKPT_COPY_PARTLY;
 	if (vckpt_layers_each(&e, has_layer, &(struct where){place, cluster}, NULL) < 0 &&
-	    vckpt_places_check_lead(place, cluster, false, NULL) < 0)
+	    vckpt_places_check_lead(place, cluster, NULL) < 0)
 		return VCKPT_COPY_DISKS;
 	return VCKPT_COPY_WHOLE;
 }

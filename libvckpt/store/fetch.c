@@ -12,6 +12,7 @@
 #include "store/copy.h"
 #include "store/layout.h"
 #include "store/places.h"
+#include "store/reach.h"
 
 struct fetch {
 	const struct vckpt_store *store;

@@ -9,8 +9,8 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "store/answer.h"
 #include "store/layout.h"
-#include "store/reach.h"
 #include "store/seal.h"
 
 #define KIND "places"
@@ -166,7 +166,7 @@ size_t vckpt_places_find(const struct vckpt_store_places *p, const char *path)
 	if (i < p->n)
 		return i;
 	for (i = 0; i < p->n; i++)
-		if (vckpt_reach_ask(p->v[i].path, VCKPT_REACH_PATIENCE, NULL) == 0 &&
+		if (vckpt_answer(p->v[i].path, VCKPT_ANSWER_PATIENCE, NULL) == 0 &&
 		    is_same(p->v[i].path, path))
 			break;
 	return i;
@@ -192,18 +192,24 @@ int vckpt_places_add(struct vckpt_store_places *p, const char *path, bool near,
 	return push(p, path, near, false) < 0 ? vckpt_fail_errno(err, "no memory for a place") : 1;
 }
 
-int vckpt_places_check_lead(const struct vckpt_store *store, const char *cluster, bool ask,
-			    struct vckpt_error *err)
+int vckpt_places_leads(const struct vckpt_store_places *p, const struct vckpt_store *store,
+		       const char *cluster, struct vckpt_error *err)
 {
-	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
-
-	if ((ask ? vckpt_places_get : vckpt_places_own)(store, cluster, &p, err) < 0)
-		return -1;
-	if (p.n == 0 || vckpt_places_find(&p, vckpt_store_path(store)) == p.lead)
+	if (p->n == 0 || vckpt_places_find(p, vckpt_store_path(store)) == p->lead)
 		return 0;
 	return vckpt_fail(err, VCKPT_EREFUSED,
 			  "%s has copies of cluster %s, and %s leads: name that store, or, if it "
 			  "is lost, `vckpt lead %s --store %s` first",
-			  vckpt_store_path(store), cluster, p.v[p.lead].path, cluster,
+			  vckpt_store_path(store), cluster, p->v[p->lead].path, cluster,
 			  vckpt_store_path(store));
+}
+
+int vckpt_places_check_lead(const struct vckpt_store *store, const char *cluster,
+			    struct vckpt_error *err)
+{
+	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
+
+	return vckpt_places_own(store, cluster, &p, err) < 0
+		       ? -1
+		       : vckpt_places_leads(&p, store, cluster, err);
 }

@@ -35,11 +35,6 @@ struct vckpt_store_places {
 
 void vckpt_places_clear(struct vckpt_store_places *p); /* all zero is the empty list */
 
-/* The newest list that can be read at any place, the store's own included; empty if there is none.
- * VCKPT_EDAMAGED if its own is. */
-int vckpt_places_get(const struct vckpt_store *store, const char *cluster,
-		     struct vckpt_store_places *p, struct vckpt_error *err);
-
 /* The store's own list alone: no other place is looked at, whose server may not answer. */
 int vckpt_places_own(const struct vckpt_store *store, const char *cluster,
 		     struct vckpt_store_places *p, struct vckpt_error *err);
@@ -55,15 +50,12 @@ size_t vckpt_places_find(const struct vckpt_store_places *p, const char *path);
 int vckpt_places_add(struct vckpt_store_places *p, const char *path, bool near,
 		     struct vckpt_error *err);
 
-/* Opens one of them: VCKPT_EREFUSED if another store is there by now, VCKPT_ETIME if its server
- * does not answer (store/reach.h). */
-struct vckpt_store *vckpt_place_open(const struct vckpt_store *store, const char *path,
-				     struct vckpt_error *err);
-
-/* VCKPT_EREFUSED, naming the one that does, if the store does not lead: by its own list, and with
- * `ask` by the newest at any place that can be reached. */
-int vckpt_places_check_lead(const struct vckpt_store *store, const char *cluster, bool ask,
+/* VCKPT_EREFUSED, naming the one that does, if the store does not lead by its own list. */
+int vckpt_places_check_lead(const struct vckpt_store *store, const char *cluster,
 			    struct vckpt_error *err);
+/* The same by a list. */
+int vckpt_places_leads(const struct vckpt_store_places *p, const struct vckpt_store *store,
+		       const char *cluster, struct vckpt_error *err);
 
 /* The decoder alone: `text` is a whole file.  *p is to be cleared only on success. */
 int vckpt_places_decode(const char *text, size_t len, const char *path,

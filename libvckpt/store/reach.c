@@ -1,113 +1,20 @@
 #include "store/reach.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "store/answer.h"
 
 /* ---- one ---- */
-
-/* Only what may be called after a fork in a program with threads; of its descriptors but `end`
- * nothing is kept open.  A file that was read before may come out of this machine's memory, but who
- * opens one asks the server.  Ends itself when its time is over, as soon as the server lets it. */
-static void look(const char *file, int end, const struct itimerval *patience)
-{
-	sigset_t none;
-
-	sigemptyset(&none);
-	signal(SIGALRM, SIG_DFL);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (setitimer(ITIMER_REAL, patience, NULL) < 0 || dup2(end, 0) < 0)
-		_exit(1);
-	if (close_range(1, ~0u, 0) < 0) /* Linux before 5.9 */
-		for (int fd = 1; fd < 1024; fd++)
-			close(fd);
-	open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
-	_exit(write(0, "", 1) != 1);
-}
-
-/* A grandchild looks: one that not even a signal gets out of its sleep is reaped by init some day,
- * and nobody here need wait for it. */
-static void look_aside(const char *file, int end, const struct itimerval *patience)
-{
-	pid_t pid = _Fork();
-
-	if (pid == 0)
-		look(file, end, patience);
-	_exit(pid < 0);
-}
-
-/* Until whoever looks has written a byte. */
-static bool answers_in(int fd, uint64_t ns)
-{
-	const uint64_t until = vckpt_now() + ns;
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	char byte;
-	int n;
-
-	do {
-		uint64_t now = vckpt_now(), left = until > now ? until - now : 0;
-		struct timespec ts = {(time_t)(left / VCKPT_S), (long)(left % VCKPT_S)};
-
-		n = ppoll(&p, 1, &ts, NULL);
-	} while (n < 0 && errno == EINTR);
-	return n > 0 && read(fd, &byte, 1) == 1;
-}
-
-/* Its end of the pipe.  -1: there is nobody who looks. */
-static int send_one(const char *path, const char *file, uint64_t ns, struct vckpt_error *err)
-{
-	const struct itimerval patience = {
-		.it_value = {(time_t)(ns / VCKPT_S), (suseconds_t)(ns % VCKPT_S / 1000 + 1)}};
-	int ends[2], status = 0;
-	pid_t pid;
-
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return vckpt_fail_errno(err, "a pipe to look at %s", path);
-	pid = fork();
-	if (pid == 0)
-		look_aside(file, ends[1], &patience);
-	if (pid < 0)
-		vckpt_fail_errno(err, "a process to look at %s", path);
-	close(ends[1]);
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (pid > 0 && status == 0)
-		return ends[0];
-	close(ends[0]);
-	return pid < 0 ? -1 : vckpt_fail(err, VCKPT_EFAIL, "no process to look at %s", path);
-}
-
-int vckpt_reach_ask(const char *path, uint64_t ns, struct vckpt_error *err)
-{
-	vckpt_autofd int fd = -1;
-	char file[PATH_MAX];
-
-	if (snprintf(file, sizeof(file), "%s/vckpt.json", path) >= (int)sizeof(file))
-		return vckpt_fail(err, VCKPT_EUSAGE, "the path %s is too long", path);
-	fd = send_one(path, file, ns, err);
-	if (fd < 0)
-		return -1;
-	return answers_in(fd, ns) ? 0
-				  : vckpt_fail(err, VCKPT_ETIME,
-					       "%s does not answer: is its server gone?", path);
-}
 
 struct vckpt_store *vckpt_place_open(const struct vckpt_store *store, const char *path,
 				     struct vckpt_error *err)
 {
 	struct vckpt_store *other;
 
-	if (vckpt_reach_ask(path, VCKPT_REACH_PATIENCE, err) < 0)
+	if (vckpt_answer(path, VCKPT_ANSWER_PATIENCE, err) < 0)
 		return NULL;
 	other = vckpt_store_open(path, err);
 	if (!other || strcmp(vckpt_store_uuid(other), vckpt_store_uuid(store)) == 0)
@@ -127,6 +34,7 @@ struct asked {
 };
 
 struct vckpt_reach {
+	pthread_mutex_t lock; /* of the list; who asks keeps it, so nobody asks the same */
 	const struct vckpt_store *store;
 	struct asked *v;
 	size_t n;
@@ -136,8 +44,10 @@ struct vckpt_reach *vckpt_reach_new(const struct vckpt_store *store)
 {
 	struct vckpt_reach *r = calloc(1, sizeof(*r));
 
-	if (r)
-		r->store = store;
+	if (!r)
+		return NULL;
+	r->store = store;
+	pthread_mutex_init(&r->lock, NULL);
 	return r;
 }
 
@@ -150,6 +60,7 @@ void vckpt_reach_free(struct vckpt_reach *r)
 		vckpt_store_close(r->v[i].at);
 	}
 	free(r->v);
+	pthread_mutex_destroy(&r->lock);
 	free(r);
 }
 
@@ -158,6 +69,7 @@ const struct vckpt_store *vckpt_reach_store(const struct vckpt_reach *r)
 	return r->store;
 }
 
+/* Under the lock. */
 static struct asked *ask(struct vckpt_reach *r, const char *path)
 {
 	struct asked *more, *a;
@@ -182,13 +94,19 @@ static struct asked *ask(struct vckpt_reach *r, const char *path)
 const struct vckpt_store *vckpt_reach_open(struct vckpt_reach *r, const char *path,
 					   struct vckpt_error *err)
 {
-	struct asked *a = ask(r, path);
+	const struct vckpt_store *at = NULL;
+	struct asked *a;
 
+	pthread_mutex_lock(&r->lock);
+	a = ask(r, path);
 	if (!a)
 		vckpt_fail_errno(err, "no memory to open %s", path);
 	else if (!a->at && err)
 		*err = a->why;
-	return a ? a->at : NULL;
+	else
+		at = a->at;
+	pthread_mutex_unlock(&r->lock);
+	return at;
 }
 
 int vckpt_reach_places(struct vckpt_reach *r, const char *cluster, struct vckpt_store_places *p,
@@ -233,4 +151,13 @@ int vckpt_places_get(const struct vckpt_store *store, const char *cluster,
 	rc = vckpt_reach_places(r, cluster, p, err);
 	vckpt_reach_free(r);
 	return rc;
+}
+
+int vckpt_reach_check_lead(struct vckpt_reach *r, const char *cluster, struct vckpt_error *err)
+{
+	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
+
+	return vckpt_reach_places(r, cluster, &p, err) < 0
+		       ? -1
+		       : vckpt_places_leads(&p, r->store, cluster, err);
 }

@@ -23,7 +23,7 @@
 #include "store/keys.h"
 #include "store/layer.h"
 #include "store/lease.h"
-#include "store/places.h"
+#include "store/reach.h"
 #include "store/seal.h"
 #include "store/store.h"
 #include "tools/vckpt/settings.h"

@@ -536,8 +536,7 @@ static void test_lost(void)
 	add_epoch(&f, &is[0]);
 	flushed(&f, place.dir, 0);
 	open_place(&place);
-	FAILS(&place, VCKPT_EREFUSED,
-	      vckpt_places_check_lead(place.store, HEAT, false, &place.err));
+	FAILS(&place, VCKPT_EREFUSED, vckpt_places_check_lead(place.store, HEAT, &place.err));
 	CU_ASSERT_PTR_NOT_NULL(strstr(place.err.text, "vckpt lead"));
 	FAILS(&place, VCKPT_EREFUSED,
 	      vckpt_cluster_flush(place.store, HEAT, &q, &report, &place.err));
@@ -553,7 +552,7 @@ static void test_lost(void)
 	CU_ASSERT_TRUE(json_is_false(json_object_get(report, "was_reached")));
 	CU_ASSERT_EQUAL(json_integer_value(json_object_get(report, "incarnation")), 3);
 	json_decref(report);
-	OK(&place, vckpt_places_check_lead(place.store, HEAT, false, &place.err));
+	OK(&place, vckpt_places_check_lead(place.store, HEAT, &place.err));
 	holds(&place, 1, "n1", is[0]);
 	lease_again(&place);
 	OK(&place,
@@ -562,6 +561,15 @@ static void test_lost(void)
 		   &(struct vckpt_incarnation){.number = 4, .restored_from = 1, .time_ns = 2},
 		   &place.err));
 	end(&place);
+}
+
+static int asked_to_lead(struct fix *f)
+{
+	struct vckpt_reach *r = vckpt_reach_new(f->store);
+	int rc = vckpt_reach_check_lead(r, HEAT, &f->err);
+
+	vckpt_reach_free(r);
+	return rc;
 }
 
 /* A store that was out of reach when another began to lead: by itself it thinks that it does. */
@@ -580,8 +588,8 @@ static void test_back(void)
 	open_place(&place);
 	json_decref(lead(&place));
 	CU_ASSERT_EQUAL(rename(away, f.dir), 0);
-	OK(&f, vckpt_places_check_lead(f.store, HEAT, false, &f.err));
-	FAILS(&f, VCKPT_EREFUSED, vckpt_places_check_lead(f.store, HEAT, true, &f.err));
+	OK(&f, vckpt_places_check_lead(f.store, HEAT, &f.err));
+	FAILS(&f, VCKPT_EREFUSED, asked_to_lead(&f));
 	CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, place.dir));
 	lease_again(&f);
 	end(&place);
@@ -638,19 +646,19 @@ static void test_moves(void)
 	report = lead(&place);
 	CU_ASSERT_TRUE(json_is_true(json_object_get(report, "was_reached")));
 	json_decref(report);
-	FAILS(&f, VCKPT_EREFUSED, vckpt_places_check_lead(f.store, HEAT, false, &f.err));
-	OK(&place, vckpt_places_check_lead(place.store, HEAT, false, &place.err));
+	FAILS(&f, VCKPT_EREFUSED, vckpt_places_check_lead(f.store, HEAT, &f.err));
+	OK(&place, vckpt_places_check_lead(place.store, HEAT, &place.err));
 	json_decref(lead(&f));
-	OK(&f, vckpt_places_check_lead(f.store, HEAT, false, &f.err));
+	OK(&f, vckpt_places_check_lead(f.store, HEAT, &f.err));
 	/* the one that leads was moved: it says so itself */
 	vckpt_store_close(f.store);
 	snprintf(moved, sizeof(moved), "%.50s.moved", f.dir);
 	CU_ASSERT_EQUAL(rename(f.dir, moved), 0);
 	strcpy(f.dir, moved);
 	open_place(&f);
-	FAILS(&f, VCKPT_EREFUSED, vckpt_places_check_lead(f.store, HEAT, false, &f.err));
+	FAILS(&f, VCKPT_EREFUSED, vckpt_places_check_lead(f.store, HEAT, &f.err));
 	json_decref(lead(&f));
-	OK(&f, vckpt_places_check_lead(f.store, HEAT, false, &f.err));
+	OK(&f, vckpt_places_check_lead(f.store, HEAT, &f.err));
 	FAILS(&f, VCKPT_EREFUSED, vckpt_cluster_forget(f.store, HEAT, "t", f.dir, &f.err));
 	OK(&f, vckpt_cluster_forget(f.store, HEAT, "t", place.dir, &f.err));
 	FAILS(&f, VCKPT_ENOTFOUND, vckpt_cluster_forget(f.store, HEAT, "t", place.dir, &f.err));

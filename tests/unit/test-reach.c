@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 
 #include "cluster/flush.h"
+#include "store/answer.h"
 #include "store/copy.h"
 #include "store/nearest.h"
 #include "store/places.h"
@@ -76,17 +77,17 @@ static void test_ask(void)
 	int status;
 
 	begin(&f);
-	CU_ASSERT_EQUAL(vckpt_reach_ask(f.dir, VCKPT_REACH_PATIENCE, &err), 0);
+	CU_ASSERT_EQUAL(vckpt_answer(f.dir, VCKPT_ANSWER_PATIENCE, &err), 0);
 	/* that there is nothing is an answer, too */
-	CU_ASSERT_EQUAL(vckpt_reach_ask("/does/not/exist", VCKPT_REACH_PATIENCE, &err), 0);
+	CU_ASSERT_EQUAL(vckpt_answer("/does/not/exist", VCKPT_ANSWER_PATIENCE, &err), 0);
 	strcpy(silent, f.dir);
-	CU_ASSERT_EQUAL(vckpt_reach_ask(f.dir, 20 * VCKPT_MS, &err), -1);
+	CU_ASSERT_EQUAL(vckpt_answer(f.dir, 20 * VCKPT_MS, &err), -1);
 	CU_ASSERT_EQUAL(err.code, VCKPT_ETIME);
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, f.dir));
 	/* nobody is left behind, and who looked gives up by itself */
 	CU_ASSERT_EQUAL(waitpid(-1, NULL, WNOHANG), -1);
 	CU_ASSERT_EQUAL(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
-	CU_ASSERT_EQUAL(vckpt_reach_ask(f.dir, 20 * VCKPT_MS, &err), -1);
+	CU_ASSERT_EQUAL(vckpt_answer(f.dir, 20 * VCKPT_MS, &err), -1);
 	alarm(300);
 	CU_ASSERT(waitpid(-1, &status, 0) > 0);
 	alarm(0);
