@@ -1,0 +1,64 @@
+#!/bin/bash
+# Copies behind commits: vckptd makes them by itself while the job goes on, says what keeps it, goes on when that is
+# over, also after it or the process that copies was killed; and the job comes back from such a copy.
+# shellcheck source=tests/real/vckpt.sh
+. "$(dirname "$0")/vckpt.sh"
+place=$TEST_DIR/place
+heat_pause=20
+
+# state N: of epoch N at the place, as ls knows it.
+state()
+{
+	vckpt ls heat --json | jq -r ".[] | select(.epoch == $1) | .copies[1].state"
+}
+
+state_is()
+{
+	[ "$(state "$1")" = "$2" ]
+}
+
+behind()
+{
+	vckpt metrics heat --no-hosts | sed -n 's/^vckpt_place_behind_seconds{.*} //p'
+}
+
+has_failed()
+{
+	vckpt ls heat --json | jq -e ".[-1].copies[1].error" >/dev/null
+}
+
+nobody_copies()
+{
+	! "$lab" exec h1 pgrep -x vckptd-copy >/dev/null
+}
+
+heat_start 2
+expect_ok "a checkpoint" vckpt checkpoint heat
+expect_match "is copied to a place that is marked" "$(vckpt flush heat "$place" --after-commit)" "$place: whole"
+expect_ok "the next checkpoint" vckpt checkpoint heat
+expect_ok "is copied by vckptd" wait_until 60 state_is 2 whole
+expect_eq "and the place is not behind" "$(behind)" 0
+expect_match "as status says" "$(vckpt status heat)" "$place: has all"
+heat_moves "the job goes on"
+
+mv "$place" "$place.away"
+expect_ok "a checkpoint does not need the place" vckpt checkpoint heat
+expect_ok "which cannot be reached, as ls says" wait_until 60 has_failed
+expect_match "and why" "$(vckpt ls heat)" "$place: unreachable: .*$place"
+expect_ok "and the metrics say since when" test "$(behind)" != 0
+vckptd_kill
+mv "$place.away" "$place"
+expect_match "it is back, and vckptd was killed" "$(state 3)" '^(failed|pending|copying|whole)$'
+vckpt status heat >/dev/null
+expect_ok "the next vckptd makes the copy" wait_until 60 state_is 3 whole
+
+# One waits for the other.
+expect_ok "a checkpoint while another copies by hand" vckpt checkpoint heat --copies 2
+state_is 4 whole && pass "has its copy when it is done" || fail "has its copy when it is done" "$(state 4)"
+expect_ok "nobody copies any more" wait_until 60 nobody_copies
+expect_ok "what is at the place is whole" vckpt check heat --read-data --store "$place"
+rm -r "$VCKPT_STORE"/clusters/heat/data
+said=$(vckpt restart heat --destroy)
+expect_match "and is restarted from" "$said" "read from $place"
+heat_ends "the job that was restored from such a copy"
+finish
