@@ -15,12 +15,11 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "store/choose.h"
+#include "store/direct.h"
 #include "store/guard.h"
 
 #define MAX_THREADS 64
 #define NICE        10
-/* How much may be dirty in the page cache before the device is asked to begin. */
-#define WRITE_OUT ((uint64_t)8 << 20)
 
 struct buffer {
 	struct buffer *next;
@@ -76,10 +75,10 @@ struct vckpt_packer {
 
 	/* `append` guards the end of the file */
 	pthread_mutex_t append;
+	struct vckpt_direct *file;
 	uint64_t offset;
 	atomic_uint_fast64_t packed;  /* bytes of pages */
 	atomic_uint_fast64_t written; /* pages */
-	uint64_t written_out;
 	struct vckpt_digest_state *digest;
 
 	struct worker *workers; /* at least one: without threads page() uses its work memory */
@@ -111,27 +110,20 @@ int vckpt_packer_failed(struct vckpt_packer *p, struct vckpt_error *err)
 static int append(struct vckpt_packer *p, const uint8_t header[VCKPT_BLOCK_HEADER],
 		  const void *bytes, struct vckpt_block_ref *ref, struct vckpt_error *err)
 {
-	uint64_t from = 0, till = 0;
 	int rc;
 
 	pthread_mutex_lock(&p->append);
 	ref->offset = p->offset;
 	rc = vckpt_fault_point("store.pack.write", NULL, err);
 	if (rc == 0)
-		rc = vckpt_write_full(p->fd, header, VCKPT_BLOCK_HEADER, p->path, err);
+		rc = vckpt_direct_append(p->file, header, VCKPT_BLOCK_HEADER, err);
 	if (rc == 0)
-		rc = vckpt_write_full(p->fd, bytes, ref->stored, p->path, err);
+		rc = vckpt_direct_append(p->file, bytes, ref->stored, err);
 	if (rc == 0) {
 		vckpt_digest_add(p->digest, header, VCKPT_BLOCK_HEADER);
 		p->offset += VCKPT_BLOCK_HEADER + ref->stored;
 	}
-	if (p->offset - p->written_out >= WRITE_OUT) {
-		from = p->written_out;
-		till = p->written_out = p->offset;
-	}
 	pthread_mutex_unlock(&p->append);
-	if (till) /* a hint that spares the fsync at the end; where it is not known, no harm */
-		sync_file_range(p->fd, (off_t)from, (off_t)(till - from), SYNC_FILE_RANGE_WRITE);
 	return rc;
 }
 
@@ -493,7 +485,8 @@ struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16]
 		vckpt_fail_errno(err, "no memory for %s", path);
 		goto undo_file;
 	}
-	if (vckpt_write_full(p->fd, header, sizeof(header), path, err) < 0)
+	p->file = vckpt_direct_start(p->fd, path, how->threads > 0, err);
+	if (!p->file || vckpt_direct_append(p->file, header, sizeof(header), err) < 0)
 		goto undo_file;
 	vckpt_digest_add(p->digest, header, sizeof(header));
 	p->offset = sizeof(header);
@@ -627,7 +620,8 @@ int vckpt_packer_finish(struct vckpt_packer *p, struct vckpt_store_file *out,
 			pack(p, &p->workers[i], p->workers[i].out);
 			p->workers[i].out->pages = 0;
 		}
-	if (vckpt_packer_failed(p, err) < 0 || vckpt_fault_point("store.pack.sync", NULL, err) < 0)
+	if (vckpt_packer_failed(p, err) < 0 || vckpt_direct_finish(p->file, err) < 0 ||
+	    vckpt_fault_point("store.pack.sync", NULL, err) < 0)
 		return -1;
 	if (fsync(p->fd) < 0)
 		return vckpt_fail_errno(err, "cannot sync %s", p->path);
@@ -699,6 +693,7 @@ void vckpt_packer_free(struct vckpt_packer *p)
 	free(p->hashes);
 	free(p->at);
 	vckpt_digest_end(p->digest, NULL);
+	vckpt_direct_free(p->file);
 	vckpt_close_fd(&p->fd);
 	pthread_cond_destroy(&p->hurry);
 	pthread_cond_destroy(&p->room);

@@ -668,8 +668,9 @@ static void full_disk_child(struct fix *f, uint64_t epoch, unsigned threads)
 	if (!c || vckpt_capture_set_blocks(c, two_blocks, 2, &f->err) < 0)
 		_exit(2);
 	memset(page, 1, sizeof(page));
-	for (uint64_t p = 0; p < 1500; p++)
-		failed += vckpt_capture_page(c, 0, p, page, &f->err) < 0;
+	/* Far more than may be on its way. */
+	for (uint64_t p = 0; p < 6000; p++)
+		failed += vckpt_capture_page(c, 0, p % 1500, page, &f->err) < 0;
 	if (failed == 0 || !strstr(f->err.text, "n1.pack: File too large") || f->err.sys != EFBIG ||
 	    vckpt_capture_device(c, "x", "y", 1, &f->err) == 0 ||
 	    vckpt_capture_finish(c, &r, &f->err) == 0)
