@@ -135,45 +135,72 @@ static const char *expand(struct vckpt_codec_work *w, const struct vckpt_block_r
 	return NULL;
 }
 
+static const char *check_plain(const uint8_t *block, size_t len, const struct vckpt_block_ref *want,
+			       struct vckpt_block_ref *is)
+{
+	uint32_t number;
+	const char *why = vckpt_block_check(block, len, want, &number, is);
+
+	if (!why && is->sealed)
+		return "the block is encrypted, and its pack is not";
+	return why;
+}
+
 const char *vckpt_block_decode(struct vckpt_codec_work *w, const uint8_t *block, size_t len,
 			       const struct vckpt_block_ref *want, void *raw)
 {
 	struct vckpt_block_ref is;
-	uint32_t number;
-	const char *why = vckpt_block_check(block, len, want, &number, &is);
+	const char *why = check_plain(block, len, want, &is);
 
-	if (why)
-		return why;
-	if (is.sealed)
-		return "the block is encrypted, and its pack is not";
-	return expand(w, &is, block + VCKPT_BLOCK_HEADER, is.stored, raw);
+	return why ? why : expand(w, &is, block + VCKPT_BLOCK_HEADER, is.stored, raw);
 }
 
-static const char *open_block(struct vckpt_codec_work *w, uint8_t *block, size_t len,
-			      const struct vckpt_block_ref *want, const struct vckpt_data_key *key,
-			      void *raw)
+/* Leaves what was encrypted in its place. */
+static const char *check_sealed(uint8_t *block, size_t len, const struct vckpt_block_ref *want,
+				const struct vckpt_data_key *key, struct vckpt_block_ref *is)
 {
 	uint8_t *bytes = block + VCKPT_BLOCK_HEADER;
-	struct vckpt_block_ref is;
 	uint32_t number;
-	const char *why = vckpt_block_check(block, len, want, &number, &is);
+	const char *why = vckpt_block_check(block, len, want, &number, is);
 
 	if (why)
 		return why;
-	if (!is.sealed)
+	if (!is->sealed)
 		return "the block is not encrypted, and its pack is";
-	if (vckpt_crypt_open(key, VCKPT_CRYPT_BLOCK, number, block, SIGNED_HEAD, bytes, is.stored,
+	if (vckpt_crypt_open(key, VCKPT_CRYPT_BLOCK, number, block, SIGNED_HEAD, bytes, is->stored,
 			     bytes) < 0)
 		return "it was not encrypted with this capture's key, at this place";
-	return expand(w, &is, bytes, is.stored - VCKPT_CRYPT_TAG, raw);
+	return NULL;
+}
+
+/* *pages: where they are then, in `raw` or, of a block that is not compressed, in `block`. */
+static const char *open_block(struct vckpt_codec_work *w, uint8_t *block, size_t len,
+			      const struct vckpt_block_ref *want, const struct vckpt_data_key *key,
+			      void *raw, const uint8_t **pages)
+{
+	const uint8_t *bytes = block + VCKPT_BLOCK_HEADER;
+	struct vckpt_block_ref is;
+	const char *why =
+		key ? check_sealed(block, len, want, key, &is) : check_plain(block, len, want, &is);
+
+	if (why)
+		return why;
+	*pages = is.codec == VCKPT_CODEC_NONE ? bytes : raw;
+	if (*pages == bytes)
+		return NULL;
+	return expand(w, &is, bytes, is.stored - (key ? VCKPT_CRYPT_TAG : 0), raw);
 }
 
 const char *vckpt_block_unpack(struct vckpt_codec_work *w, uint8_t *block, size_t len,
 			       const struct vckpt_block_ref *want, const struct vckpt_data_key *key,
 			       void *raw)
 {
-	return key ? open_block(w, block, len, want, key, raw)
-		   : vckpt_block_decode(w, block, len, want, raw);
+	const uint8_t *pages;
+	const char *why = open_block(w, block, len, want, key, raw, &pages);
+
+	if (!why && pages != raw)
+		memcpy(raw, pages, len - VCKPT_BLOCK_HEADER - (key ? VCKPT_CRYPT_TAG : 0));
+	return why;
 }
 
 bool vckpt_block_dropped(const uint8_t *bytes, size_t len)
@@ -204,18 +231,31 @@ int vckpt_pread_full(int fd, void *data, size_t len, uint64_t offset, const char
 	return 0;
 }
 
-int vckpt_block_read(struct vckpt_codec_work *w, int fd, const char *path,
+int vckpt_block_take(struct vckpt_codec_work *w, int fd, const char *path,
 		     const struct vckpt_block_ref *ref, const struct vckpt_data_key *key,
-		     uint8_t *room, void *raw, struct vckpt_error *err)
+		     uint8_t *room, void *raw, const uint8_t **pages, struct vckpt_error *err)
 {
 	size_t len = VCKPT_BLOCK_HEADER + (size_t)ref->stored;
 	const char *why;
 
 	if (vckpt_pread_full(fd, room, len, ref->offset, path, err) < 0)
 		return -1;
-	why = vckpt_block_unpack(w, room, len, ref, key, raw);
+	why = open_block(w, room, len, ref, key, raw, pages);
 	if (why)
 		return vckpt_fail(err, VCKPT_EDAMAGED, "%s is damaged: block at byte %llu: %s",
 				  path, (unsigned long long)ref->offset, why);
+	return 0;
+}
+
+int vckpt_block_read(struct vckpt_codec_work *w, int fd, const char *path,
+		     const struct vckpt_block_ref *ref, const struct vckpt_data_key *key,
+		     uint8_t *room, void *raw, struct vckpt_error *err)
+{
+	const uint8_t *pages;
+
+	if (vckpt_block_take(w, fd, path, ref, key, room, raw, &pages, err) < 0)
+		return -1;
+	if (pages != raw)
+		memcpy(raw, pages, (size_t)ref->pages * VCKPT_PAGE);
 	return 0;
 }

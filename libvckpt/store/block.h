@@ -82,6 +82,11 @@ int vckpt_block_read(struct vckpt_codec_work *w, int fd, const char *path,
 		     const struct vckpt_block_ref *ref, const struct vckpt_data_key *key,
 		     uint8_t *room, void *raw, struct vckpt_error *err);
 
+/* As read(), but pages that are stored as they are stay in `room`: *pages says where they are. */
+int vckpt_block_take(struct vckpt_codec_work *w, int fd, const char *path,
+		     const struct vckpt_block_ref *ref, const struct vckpt_data_key *key,
+		     uint8_t *room, void *raw, const uint8_t **pages, struct vckpt_error *err);
+
 /* pread of exactly `len` bytes; a shorter file is VCKPT_EDAMAGED. */
 int vckpt_pread_full(int fd, void *data, size_t len, uint64_t offset, const char *path,
 		     struct vckpt_error *err);

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 
@@ -11,6 +12,7 @@
 struct slot {
 	bool ready;
 	uint8_t *raw;
+	const uint8_t *pages; /* in it */
 	struct vckpt_error error;
 };
 
@@ -39,16 +41,16 @@ struct vckpt_readahead {
 	unsigned n_readers, n_threads;
 };
 
-int vckpt_pack_file_read(struct vckpt_codec_work *w, const struct vckpt_pack_file *f,
+int vckpt_pack_file_take(struct vckpt_codec_work *w, const struct vckpt_pack_file *f,
 			 const struct vckpt_block_ref *ref, uint8_t *room, void *raw,
-			 struct vckpt_error *err)
+			 const uint8_t **pages, struct vckpt_error *err)
 {
 	const struct vckpt_pack_file *o = f->other;
 
-	if (vckpt_block_read(w, f->fd, f->path, ref, f->key, room, raw, err) == 0)
+	if (vckpt_block_take(w, f->fd, f->path, ref, f->key, room, raw, pages, err) == 0)
 		return 0;
 	for (; o; o = o->other)
-		if (vckpt_block_read(w, o->fd, o->path, ref, f->key, room, raw, NULL) == 0) {
+		if (vckpt_block_take(w, o->fd, o->path, ref, f->key, room, raw, pages, NULL) == 0) {
 			if (err)
 				err->code = VCKPT_OK;
 			return 0;
@@ -56,13 +58,31 @@ int vckpt_pack_file_read(struct vckpt_codec_work *w, const struct vckpt_pack_fil
 	return -1;
 }
 
+int vckpt_pack_file_read(struct vckpt_codec_work *w, const struct vckpt_pack_file *f,
+			 const struct vckpt_block_ref *ref, uint8_t *room, void *raw,
+			 struct vckpt_error *err)
+{
+	const uint8_t *pages;
+
+	if (vckpt_pack_file_take(w, f, ref, room, raw, &pages, err) < 0)
+		return -1;
+	if (pages != raw)
+		memcpy(raw, pages, (size_t)ref->pages * VCKPT_PAGE);
+	return 0;
+}
+
 static void load(struct vckpt_readahead *r, struct reader *by, uint32_t i, struct slot *s)
 {
 	const struct vckpt_block_ref *b = &r->blocks[i];
 	const struct vckpt_pack_file *p = &r->packs[b->pack];
+	uint8_t *raw = s->raw;
 
 	s->error.code = VCKPT_OK;
-	vckpt_pack_file_read(&by->work, p, b, by->room, s->raw, &s->error);
+	if (vckpt_pack_file_take(&by->work, p, b, by->room, raw, &s->pages, &s->error) < 0 ||
+	    s->pages == raw)
+		return;
+	s->raw = by->room;
+	by->room = raw;
 }
 
 static void *reader_main(void *arg)
@@ -98,7 +118,7 @@ static int allocate(struct vckpt_readahead *r, unsigned threads)
 	if (!r->slots || !r->readers)
 		return -1;
 	for (unsigned i = 0; i < r->n_slots; i++) {
-		r->slots[i].raw = malloc(VCKPT_BLOCK_RAW);
+		r->slots[i].raw = malloc(VCKPT_BLOCK_HEADER + VCKPT_BLOCK_STORED);
 		if (!r->slots[i].raw)
 			return -1;
 	}
@@ -161,7 +181,7 @@ const uint8_t *vckpt_readahead_get(struct vckpt_readahead *r, uint32_t number,
 		pthread_cond_wait(&r->ready, &r->lock);
 	pthread_mutex_unlock(&r->lock);
 	if (s->error.code == VCKPT_OK)
-		return s->raw;
+		return s->pages;
 	if (err)
 		*err = s->error;
 	return NULL;

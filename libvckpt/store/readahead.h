@@ -26,6 +26,11 @@ int vckpt_pack_file_read(struct vckpt_codec_work *w, const struct vckpt_pack_fil
 			 const struct vckpt_block_ref *ref, uint8_t *room, void *raw,
 			 struct vckpt_error *err);
 
+/* vckpt_block_take() of the same. */
+int vckpt_pack_file_take(struct vckpt_codec_work *w, const struct vckpt_pack_file *f,
+			 const struct vckpt_block_ref *ref, uint8_t *room, void *raw,
+			 const uint8_t **pages, struct vckpt_error *err);
+
 struct vckpt_readahead;
 
 /* `blocks` and `packs` must outlive it.  Without threads get() reads by itself. */
