@@ -51,7 +51,7 @@ static int write_all(struct out *o, struct vckpt_image *img, const char *xml,
 		return vckpt_fail_errno(err, "no memory for %s", o->path);
 	if (vckpt_saveimage_encode(xml, NULL, true, ALIGN, &head, &len, err) < 0 ||
 	    emit(o, head, len, err) < 0 ||
-	    vckpt_image_replay(img, emit, on_pages, o, NULL, err) < 0)
+	    vckpt_image_replay(img, NULL, emit, on_pages, o, NULL, err) < 0)
 		return -1;
 	if (fsync(o->fd) < 0)
 		return vckpt_fail_errno(err, "cannot sync %s", o->path);

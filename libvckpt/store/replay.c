@@ -85,8 +85,8 @@ static int give_absent(struct replay *r, struct vckpt_error *err)
 	return 0;
 }
 
-int vckpt_image_replay(struct vckpt_image *img, vckpt_stream_emit *emit, vckpt_replay_tick *tick,
-		       void *arg, uint64_t *pages, struct vckpt_error *err)
+int vckpt_image_replay(struct vckpt_image *img, void *room, vckpt_stream_emit *emit,
+		       vckpt_replay_tick *tick, void *arg, uint64_t *pages, struct vckpt_error *err)
 {
 	vckpt_auto(replay_clear) struct replay r = {.img = img,
 						    .guest = vckpt_image_receipt(img)->guest};
@@ -100,6 +100,8 @@ int vckpt_image_replay(struct vckpt_image *img, vckpt_stream_emit *emit, vckpt_r
 				  "guest %s: the epoch has no whole device state", r.guest);
 	vckpt_image_rewind(img);
 	r.to = vckpt_stream_assembler_new(prologue, prologue_len, emit, arg, err);
+	if (r.to && room)
+		vckpt_stream_assembler_use(r.to, room);
 	if (!r.to || match_blocks(&r, err) < 0 || give_pages(&r, tick, arg, err) < 0 ||
 	    give_absent(&r, err) < 0)
 		return -1;

@@ -7,6 +7,11 @@
 #include "base/cleanup.h"
 
 #define GATHER (256u << 10)
+/* A piece is overwritten when the ring has come around to it: after RING bytes, less the piece,
+ * what is left over at the ring's end, and what is gathered and not emitted yet; each at most
+ * GATHER. */
+#define RING VCKPT_STREAM_ROOM
+_Static_assert(RING >= VCKPT_STREAM_STANDS + 3 * GATHER, "what is emitted stands");
 
 struct vckpt_stream_assembler {
 	vckpt_stream_emit *emit;
@@ -19,16 +24,18 @@ struct vckpt_stream_assembler {
 	struct vckpt_ram_map map;
 	uint8_t *prologue;
 	size_t prologue_len;
-	size_t used; /* of `out` */
-	uint8_t out[GATHER];
+	uint8_t *ring, *own; /* the second is the first, or NULL */
+	size_t at, used;     /* in the ring: what is gathered */
 };
 
 static int flush(struct vckpt_stream_assembler *a, struct vckpt_error *err)
 {
+	const uint8_t *from = a->ring + a->at;
 	size_t n = a->used;
 
+	a->at += n;
 	a->used = 0;
-	if (n && a->emit(a->arg, a->out, n, err)) {
+	if (n && a->emit(a->arg, from, n, err)) {
 		a->broken = true;
 		return -1;
 	}
@@ -38,20 +45,28 @@ static int flush(struct vckpt_stream_assembler *a, struct vckpt_error *err)
 /* `len` bytes to be filled in by the caller; NULL when what was gathered could not be written. */
 static uint8_t *reserve(struct vckpt_stream_assembler *a, size_t len, struct vckpt_error *err)
 {
-	if (len > GATHER - a->used && flush(a, err))
+	bool turn = len > RING - a->at - a->used;
+
+	if ((turn || len > GATHER - a->used) && flush(a, err))
 		return NULL;
+	if (turn)
+		a->at = 0;
 	a->used += len;
-	return a->out + a->used - len;
+	return a->ring + a->at + a->used - len;
 }
 
-static int write_long(struct vckpt_stream_assembler *a, const void *data, size_t len,
+static int write_long(struct vckpt_stream_assembler *a, const uint8_t *data, size_t len,
 		      struct vckpt_error *err)
 {
-	if (flush(a, err))
-		return -1;
-	if (a->emit(a->arg, data, len, err)) {
-		a->broken = true;
-		return -1;
+	while (len > 0) {
+		size_t n = len < GATHER ? len : GATHER;
+		uint8_t *d = reserve(a, n, err);
+
+		if (!d)
+			return -1;
+		memcpy(d, data, n);
+		data += n;
+		len -= n;
 	}
 	return 0;
 }
@@ -99,11 +114,12 @@ struct vckpt_stream_assembler *vckpt_stream_assembler_new(const void *prologue, 
 		vckpt_fail_errno(err, "no memory to put a migration stream together");
 		return NULL;
 	}
-	memset(a, 0, offsetof(struct vckpt_stream_assembler, out));
+	memset(a, 0, sizeof(*a));
 	a->emit = emit;
 	a->arg = arg;
+	a->ring = a->own = malloc(RING);
 	a->prologue = malloc(len ? len : 1);
-	if (!a->prologue) {
+	if (!a->ring || !a->prologue) {
 		vckpt_fail_errno(err, "prologue of %zu bytes", len);
 		return NULL;
 	}
@@ -111,6 +127,13 @@ struct vckpt_stream_assembler *vckpt_stream_assembler_new(const void *prologue, 
 		memcpy(a->prologue, prologue, len);
 	a->prologue_len = len;
 	return read_prologue(a, err) ? NULL : vckpt_steal_ptr(&a);
+}
+
+void vckpt_stream_assembler_use(struct vckpt_stream_assembler *a, void *room)
+{
+	free(a->own);
+	a->own = NULL;
+	a->ring = room;
 }
 
 const struct vckpt_ram_block *vckpt_stream_assembler_blocks(const struct vckpt_stream_assembler *a,
@@ -128,7 +151,7 @@ static int begin(struct vckpt_stream_assembler *a, struct vckpt_error *err)
 	if (a->begun)
 		return 0;
 	a->begun = true;
-	return write_long(a, a->prologue, a->prologue_len, err);
+	return write_long(a, a->prologue, a->prologue_len, err) || flush(a, err) ? -1 : 0;
 }
 
 static int end_section(struct vckpt_stream_assembler *a, struct vckpt_error *err)
@@ -241,7 +264,8 @@ int vckpt_stream_assembler_finish(struct vckpt_stream_assembler *a, const void *
 	if (vckpt_ram_map_complete(&a->map, VCKPT_EUSAGE, err) ||
 	    vckpt_stream_check_devices(devices, len, &end, err))
 		return -1;
-	if (begin(a, err) || end_section(a, err) || write_long(a, devices, len, err))
+	if (begin(a, err) || end_section(a, err) || write_long(a, devices, len, err) ||
+	    flush(a, err))
 		return -1;
 	a->finished = true;
 	return 0;
@@ -253,6 +277,7 @@ void vckpt_stream_assembler_free(struct vckpt_stream_assembler *a)
 
 	if (a) {
 		vckpt_ram_map_release(&a->map);
+		free(a->own);
 		free(a->prologue);
 		free(a);
 	}

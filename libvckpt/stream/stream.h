@@ -19,7 +19,7 @@
  * Pure: no input or output, no threads, nothing blocks.  One parser or assembler is used by one
  * thread at a time; several of them are independent.  Memory: one bit per guest page, the bytes
  * before the first page (at most 2 MiB) and the device state (at most 64 MiB); the assembler also
- * 256 KiB to gather its output.
+ * 2.25 MiB for its output.
  */
 #ifndef VCKPT_STREAM_STREAM_H
 #define VCKPT_STREAM_STREAM_H
@@ -113,8 +113,13 @@ static inline void vckpt_stream_parser_freep(struct vckpt_stream_parser **p)
 	*p = NULL;
 }
 
+/* Bytes of output that stay as they are behind the newest, and what the assembler needs for that. */
+#define VCKPT_STREAM_STANDS (1536u << 10)
+#define VCKPT_STREAM_ROOM   (2304u << 10)
+
 /* Takes the next `len` bytes of the stream that is being made; 0, or -1 with *err. May block as
- * its writer likes.  Called with pieces of up to 256 KiB. */
+ * its writer likes.  Called with pieces of up to 256 KiB.  `data` is not touched before
+ * VCKPT_STREAM_STANDS more bytes were handed over. */
 typedef int vckpt_stream_emit(void *arg, const void *data, size_t len, struct vckpt_error *err);
 
 /*
@@ -131,6 +136,11 @@ struct vckpt_stream_assembler;
 struct vckpt_stream_assembler *vckpt_stream_assembler_new(const void *prologue, size_t len,
 							  vckpt_stream_emit *emit, void *arg,
 							  struct vckpt_error *err);
+
+/* Before the first page: output is gathered in `room`, VCKPT_STREAM_ROOM bytes of the caller's, who
+ * may lend its pages to a pipe that holds less than stands (vmsplice(2)).  Not used any more once
+ * the assembler is freed. */
+void vckpt_stream_assembler_use(struct vckpt_stream_assembler *a, void *room);
 
 /* The blocks whose pages must be given, in the order of the parser; owned by the assembler. */
 const struct vckpt_ram_block *vckpt_stream_assembler_blocks(const struct vckpt_stream_assembler *a,

@@ -509,6 +509,78 @@ static void test_assembler_refuses(void)
 	release(&made);
 }
 
+/* What was emitted, where it was and how it was: as a pipe has it that was lent the pages. */
+struct lent {
+	struct {
+		const uint8_t *at;
+		size_t len, from; /* in `all` */
+	} piece[4096];
+	size_t n, wrong;
+	struct bytes all;
+};
+
+static int emit_lent(void *arg, const void *data, size_t len, struct vckpt_error *err)
+{
+	struct lent *l = arg;
+
+	(void)err;
+	CU_ASSERT_FATAL(l->n < 4096 && len <= 256 << 10);
+	for (size_t i = 0; i < l->n; i++)
+		if (l->all.len - l->piece[i].from - l->piece[i].len < VCKPT_STREAM_STANDS)
+			l->wrong += memcmp(l->piece[i].at, l->all.data + l->piece[i].from,
+					   l->piece[i].len) != 0;
+	l->piece[l->n].at = data;
+	l->piece[l->n].len = len;
+	l->piece[l->n++].from = l->all.len;
+	add(&l->all, data, len);
+	return 0;
+}
+
+static void test_output_stands(void)
+{
+	struct bytes made = {0}, page = {0};
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	vckpt_auto(vckpt_stream_assembler_freep) struct vckpt_stream_assembler *a = NULL;
+	vckpt_autofree uint8_t *room = NULL;
+	struct lent l = {.n = 0};
+	struct taken t = {0};
+
+	add_config(&made);
+	add_section(&made, 1);
+	add_name(&made, "ram");
+	add32(&made, 0);
+	add32(&made, 4);
+	add64(&made, 4096 * PAGE | 4);
+	add_name(&made, "a");
+	add64(&made, 4096 * PAGE);
+	add_footer(&made);
+	page.len = page.room = 64 * PAGE;
+	page.data = malloc(page.len);
+	a = vckpt_stream_assembler_new(made.data, made.len, emit_lent, &l, &err);
+	room = malloc(VCKPT_STREAM_ROOM);
+	CU_ASSERT_FATAL(a != NULL && room != NULL);
+	vckpt_stream_assembler_use(a, room);
+	for (uint64_t i = 0, n; i < 4096; i += n) {
+		n = i % 5 ? 1 + i % 61 : 3;
+		n = n < 4096 - i ? n : 4096 - i;
+		memset(page.data, (int)(i % 251) + 1, page.len);
+		CU_ASSERT(vckpt_stream_assembler_pages(a, 0, i, n, i % 3 ? page.data : NULL,
+						       &err) == 0);
+	}
+	release(&made);
+	add_devices(&made);
+	CU_ASSERT(vckpt_stream_assembler_finish(a, made.data, made.len, &err) == 0);
+	for (size_t i = 0; i < l.n; i++)
+		CU_ASSERT(l.piece[i].at >= room &&
+			  l.piece[i].at + l.piece[i].len <= room + VCKPT_STREAM_ROOM);
+	CU_ASSERT(l.n > 30 && l.wrong == 0 && l.all.len > 3 * VCKPT_STREAM_STANDS);
+	CU_ASSERT(parse(&strict, &l.all, SIZE_MAX, &t, &err) == 0);
+	forget(&t);
+	release(&l.all);
+	release(&page);
+	release(&made);
+}
+
 static void test_saveimage(void)
 {
 	struct vckpt_saveimage h;
@@ -581,6 +653,7 @@ static const struct unit_test tests[] = {
 	{"refused", test_refused},
 	{"sink fails", test_sink_fails},
 	{"assembler refuses", test_assembler_refuses},
+	{"output stands", test_output_stands},
 	{"save image header", test_saveimage},
 };
 UNIT_MAIN("stream", tests)

@@ -6,7 +6,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/uio.h>
 
 #include "base/fault.h"
 #include "store/nearest.h"
@@ -34,7 +36,46 @@ struct feed {
 	uint64_t reads;    /* ... libvirtd reads */
 	uint64_t given;    /* ... all is written */
 	bool refused;      /* QEMU does not read on: its own reason is the better one */
+	void *room;        /* pages that may be lent to the pipe, or NULL */
+	bool lends;
 };
+
+/*
+ * The pipe refers to our pages instead of having copies made: that is half of the processor time
+ * of a restore, on both sides of the pipe.  What it holds must stand, so a pipe that may hold more
+ * than the assembler lets stand gets copies.  The pages are of a mapping of their own: what the
+ * pipe still has of them when that is gone nobody writes to any more.
+ */
+static void prepare_room(struct feed *f)
+{
+	int fd = vckpt_rebuild_fd(f->rebuild), size = fcntl(fd, F_GETPIPE_SZ);
+	void *room = MAP_FAILED;
+
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	if (size > 0 && size <= (int)VCKPT_STREAM_STANDS)
+		room = mmap(NULL, VCKPT_STREAM_ROOM, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	f->room = room == MAP_FAILED ? NULL : room;
+	f->lends = f->room != NULL;
+}
+
+static void release_room(struct feed *f)
+{
+	if (f->room)
+		munmap(f->room, VCKPT_STREAM_ROOM);
+	f->room = NULL;
+}
+
+static ssize_t give(struct feed *f, int fd, const char *at, size_t len)
+{
+	struct iovec v = {(void *)at, len};
+	ssize_t n = f->lends ? vmsplice(fd, &v, 1, SPLICE_F_NONBLOCK) : -1;
+
+	if (n > 0 || (f->lends && (errno == EAGAIN || errno == EINTR || errno == EPIPE)))
+		return n;
+	f->lends = false; /* not here */
+	return write(fd, at, len);
+}
 
 /* To QEMU, by way of libvirtd's pipe. */
 static int to_qemu(void *arg, const void *data, size_t len, struct vckpt_error *err)
@@ -46,7 +87,7 @@ static int to_qemu(void *arg, const void *data, size_t len, struct vckpt_error *
 	const char *at = data;
 
 	while (len > 0) {
-		ssize_t n = write(p[0].fd, at, len);
+		ssize_t n = give(f, p[0].fd, at, len);
 		uint64_t now = vckpt_now(), left = deadline > now ? deadline - now : 0;
 		struct timespec ts = {(time_t)(left / VCKPT_S), (long)(left % VCKPT_S)};
 
@@ -122,7 +163,7 @@ static int rebuild(struct feed *f, struct vckpt_error *err)
 	bool stands = false;
 	const char *xml;
 	size_t len;
-	int fd, rc;
+	int rc;
 
 	if (vckpt_nearest_open(g->s->store, f->req->cluster, f->req->epoch, g->name,
 			       cpus > 4   ? 4
@@ -148,9 +189,10 @@ static int rebuild(struct feed *f, struct vckpt_error *err)
 		return -1;
 	}
 	f->reads = vckpt_now();
-	fd = vckpt_rebuild_fd(f->rebuild);
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-	if (vckpt_image_replay(f->image, to_qemu, on_replayed, f, &f->pages, err) < 0) {
+	prepare_room(f);
+	rc = vckpt_image_replay(f->image, f->room, to_qemu, on_replayed, f, &f->pages, err);
+	release_room(f);
+	if (rc < 0) {
 		if (!f->refused)
 			stands = vckpt_rebuild_abort(f->rebuild);
 		else if (vckpt_rebuild_finish(f->rebuild, &stands, err) == 0)
