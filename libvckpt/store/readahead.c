@@ -1,5 +1,6 @@
 #include "store/readahead.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 #include "base/cleanup.h"
 
 #define MAX_THREADS 64
+#define TOLD_AHEAD  16 /* blocks that the kernel is asked to have ready, without threads */
 
 struct slot {
 	bool ready;
@@ -162,6 +164,15 @@ no_memory:
 	return NULL;
 }
 
+/* Without threads nobody of ours waits for the disk while the pages before are in use. */
+static void tell_kernel(const struct vckpt_readahead *r, uint32_t number)
+{
+	const struct vckpt_block_ref *b = &r->blocks[number];
+
+	posix_fadvise(r->packs[b->pack].fd, (off_t)b->offset, VCKPT_BLOCK_HEADER + (off_t)b->stored,
+		      POSIX_FADV_WILLNEED);
+}
+
 const uint8_t *vckpt_readahead_get(struct vckpt_readahead *r, uint32_t number,
 				   struct vckpt_error *err)
 {
@@ -174,6 +185,8 @@ const uint8_t *vckpt_readahead_get(struct vckpt_readahead *r, uint32_t number,
 		pthread_cond_broadcast(&r->room);
 	}
 	if (r->n_threads == 0 && !s->ready) {
+		for (; r->begun < r->n && r->begun <= number + TOLD_AHEAD; r->begun++)
+			tell_kernel(r, r->begun);
 		load(r, &r->readers[0], number, s);
 		s->ready = true;
 	}

@@ -154,10 +154,17 @@ static bool on_summed(void *arg, uint64_t bytes)
 	return !vckpt_guest_hurried(f->g);
 }
 
+/* Where QEMU and who feeds it have a processor each at most, one more only costs switches. */
+static unsigned readers(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus > 4 ? 4 : cpus > 2 ? (unsigned)cpus / 2 : 0;
+}
+
 static int rebuild(struct feed *f, struct vckpt_error *err)
 {
 	struct vckpt_local *l = f->g->s->local;
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct vckpt_guest *g = f->g;
 	vckpt_autofree char *on_overlays = NULL;
 	bool stands = false;
@@ -165,10 +172,7 @@ static int rebuild(struct feed *f, struct vckpt_error *err)
 	size_t len;
 	int rc;
 
-	if (vckpt_nearest_open(g->s->store, f->req->cluster, f->req->epoch, g->name,
-			       cpus > 4   ? 4
-			       : cpus > 1 ? (unsigned)cpus / 2
-					  : 1,
+	if (vckpt_nearest_open(g->s->store, f->req->cluster, f->req->epoch, g->name, readers(),
 			       &f->from, err) < 0)
 		return -1;
 	f->image = f->from.image;
