@@ -433,16 +433,21 @@ static bool prepared(struct agent *g, uint64_t epoch)
 	return ready;
 }
 
-static void wait_for_wish(struct agent *g)
+static void wait_until_wish(struct agent *g, bool there)
 {
-	bool waits = false;
+	bool waits = !there;
 
-	while (!waits) {
+	while (waits != there) {
 		pthread_mutex_lock(&g->lock);
 		waits = vckpt_programs_news(&g->ps);
 		pthread_mutex_unlock(&g->lock);
 		usleep(1000);
 	}
+}
+
+static void wait_for_wish(struct agent *g)
+{
+	wait_until_wish(g, true);
 }
 
 static void test_nobody(void)
@@ -491,6 +496,8 @@ static void test_asking(void)
 	/* Nobody decides: taken back, so that the next one is not the second. */
 	CU_ASSERT_EQUAL(vckpt_checkpoint(v, "late", 0.05, &out), VCKPT_LATE);
 	CU_ASSERT_PTR_NOT_NULL(strstr(vckpt_text(v), "vckpt watch"));
+	/* The agent hears of that when it comes to it. */
+	wait_until_wish(g, false);
 	CU_ASSERT_EQUAL(vckpt_checkpoint_start(v, "again"), 0);
 	wait_for_wish(g);
 	decide(g, 5, 0, VCKPT_EREFUSED);
