@@ -15,7 +15,6 @@
 #include "store/copy.h"
 #include "store/lease.h"
 #include "store/places.h"
-#include "store/reach.h"
 
 /* Renewed while it works (store/copy.c). */
 #define LEASE (30 * VCKPT_S)
@@ -483,23 +482,23 @@ int vckpt_cluster_lead(const struct vckpt_store *store, const char *cluster, con
 	return 0;
 }
 
-void vckpt_cluster_tell_places(const struct vckpt_store *store, const char *cluster,
+void vckpt_cluster_tell_places(struct vckpt_reach *reach, const char *cluster,
 			       const struct vckpt_log *log)
 {
 	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
+	const struct vckpt_store *store = vckpt_reach_store(reach);
 
 	vckpt_places_own(store, cluster, &p, NULL);
 	for (size_t i = 0; i < p.n; i++) {
 		struct vckpt_error why = VCKPT_ERROR_NONE;
-		struct vckpt_store *place;
+		const struct vckpt_store *place;
 
 		if (is_self(store, &p, i))
 			continue;
-		place = vckpt_place_open(store, p.v[i].path, &why);
+		place = vckpt_reach_open(reach, p.v[i].path, &why);
 		if (!place || vckpt_copy_state(store, cluster, place, &why) < 0)
 			vckpt_log(log, VCKPT_WARN, "cluster",
 				  "cluster %s: place %s is not told: %s", cluster, p.v[i].path,
 				  why.text);
-		vckpt_store_close(place);
 	}
 }

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "store/reach.h"
 #include "store/store.h"
 
 /* Whether vckptd copies to a place by itself, behind each commit (cluster/behind.h). */
@@ -60,7 +61,7 @@ int vckpt_cluster_lead(const struct vckpt_store *store, const char *cluster, con
 
 /* What changes without an epoch (definition, incarnation, keys, the list) is told to all places
  * that can be reached; what cannot be told is logged, and no failure. */
-void vckpt_cluster_tell_places(const struct vckpt_store *store, const char *cluster,
+void vckpt_cluster_tell_places(struct vckpt_reach *reach, const char *cluster,
 			       const struct vckpt_log *log);
 
 #endif

@@ -96,9 +96,9 @@ static int check_epoch(struct restart *r, uint64_t *epoch, struct vckpt_error *e
 	struct vckpt_epoch *entry = &r->entry;
 	char at[PATH_MAX];
 
-	if (*epoch == 0 && vckpt_nearest_newest(c->store, c->cluster, epoch, err) < 0)
+	if (*epoch == 0 && vckpt_nearest_newest(r->reach, c->cluster, epoch, err) < 0)
 		return -1;
-	if (vckpt_nearest_entry(c->store, c->cluster, *epoch, entry, at, err) < 0)
+	if (vckpt_nearest_entry(r->reach, c->cluster, *epoch, entry, at, err) < 0)
 		return -1;
 	if (*at)
 		note(r, "the epoch's entry is that of %s%s", at, "");
@@ -552,7 +552,7 @@ static int mark(void *arg, struct vckpt_error *err)
 	if (vckpt_store_set_incarnation(c->lease, &inc, err) < 0)
 		return -1;
 	/* So that no number comes twice, whichever place leads one day. */
-	vckpt_cluster_tell_places(c->store, c->cluster, c->ctx->log);
+	vckpt_cluster_tell_places(r->reach, c->cluster, c->ctx->log);
 	return 0;
 }
 

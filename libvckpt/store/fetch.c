@@ -12,7 +12,6 @@
 #include "store/copy.h"
 #include "store/layout.h"
 #include "store/places.h"
-#include "store/reach.h"
 
 struct fetch {
 	const struct vckpt_store *store;
@@ -95,10 +94,10 @@ static int fetch_from(const struct fetch *f, const struct vckpt_store *place, js
 	return 1;
 }
 
-int vckpt_fetch_epoch(const struct vckpt_store *store, const char *cluster,
-		      struct vckpt_lease *lease, uint64_t epoch, json_t **deed,
-		      struct vckpt_error *err)
+int vckpt_fetch_epoch(struct vckpt_reach *reach, const char *cluster, struct vckpt_lease *lease,
+		      uint64_t epoch, json_t **deed, struct vckpt_error *err)
 {
+	const struct vckpt_store *store = vckpt_reach_store(reach);
 	vckpt_auto(end_fetch) struct fetch f = {
 		.store = store, .cluster = cluster, .lease = lease, .epoch = epoch};
 	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
@@ -112,12 +111,11 @@ int vckpt_fetch_epoch(const struct vckpt_store *store, const char *cluster,
 	vckpt_catalogue_get(store, cluster, epoch, &f.is, NULL);
 	self = vckpt_places_find(&p, vckpt_store_path(store));
 	for (size_t i = 0; i < p.n && rc == 0; i++) {
-		struct vckpt_store *place =
-			i == self ? NULL : vckpt_place_open(store, p.v[i].path, NULL);
+		const struct vckpt_store *place =
+			i == self ? NULL : vckpt_reach_open(reach, p.v[i].path, NULL);
 
 		if (place && has_it(&f, place))
 			rc = fetch_from(&f, place, deed, err);
-		vckpt_store_close(place);
 	}
 	return rc;
 }

@@ -8,18 +8,19 @@
 
 #include "base/error.h"
 #include "store/lease.h"
+#include "store/reach.h"
 #include "store/store.h"
 
 /*
- * Brings an epoch that is damaged or partly gone in `store` back from the first of its places that
- * has it whole, block by block where need be: what is whole here stays.  A place that cannot be
- * read is passed over; where neither the entry nor a map can be read no place is believed.  1 and
- * *deed, a new reference, {"what": "fetched", "epoch", "from", "files", "bytes"}; 0: no place has
- * it; -1: it could not be written here, or the lease was lost.  Without a lease (NULL) nothing is
- * changed, and the deed is what would be done.  May block as long as the epoch is large.
+ * Brings an epoch that is damaged or partly gone in the store of `reach` back from the first of its
+ * places that has it whole, block by block where need be: what is whole here stays.  A place that
+ * cannot be read is passed over; where neither the entry nor a map can be read no place is
+ * believed.  1 and *deed, a new reference, {"what": "fetched", "epoch", "from", "files", "bytes"};
+ * 0: no place has it; -1: it could not be written here, or the lease was lost.  Without a lease
+ * (NULL) nothing is changed, and the deed is what would be done.  May block as long as the epoch is
+ * large.
  */
-int vckpt_fetch_epoch(const struct vckpt_store *store, const char *cluster,
-		      struct vckpt_lease *lease, uint64_t epoch, json_t **deed,
-		      struct vckpt_error *err);
+int vckpt_fetch_epoch(struct vckpt_reach *reach, const char *cluster, struct vckpt_lease *lease,
+		      uint64_t epoch, json_t **deed, struct vckpt_error *err);
 
 #endif

@@ -12,7 +12,6 @@
 #include "base/json.h"
 #include "store/layout.h"
 #include "store/places.h"
-#include "store/reach.h"
 
 void vckpt_layer_copy_name(const json_t *layer, char name[VCKPT_LAYER_COPY_NAME])
 {
@@ -113,7 +112,8 @@ int vckpt_layer_to_place(const struct vckpt_store *from, const struct vckpt_stor
 struct bring {
 	const struct vckpt_store *store;
 	const char *cluster;
-	struct vckpt_reach *reach;
+	struct vckpt_reach *reach; /* borrowed */
+	bool looked;
 	struct vckpt_store_places p;
 	vckpt_layer_tick *tick;
 	void *arg;
@@ -122,20 +122,15 @@ struct bring {
 
 static void end_bring(struct bring *b)
 {
-	vckpt_reach_free(b->reach);
 	vckpt_places_clear(&b->p);
 }
 
 /* Once, when they are needed.  A list that cannot be read names no place. */
-static int find_places(struct bring *b, struct vckpt_error *err)
+static void find_places(struct bring *b)
 {
-	if (b->reach)
-		return 0;
-	b->reach = vckpt_reach_new(b->store);
-	if (!b->reach)
-		return vckpt_fail_errno(err, "no memory to look at places");
-	vckpt_places_own(b->store, b->cluster, &b->p, NULL);
-	return 0;
+	if (!b->looked)
+		vckpt_places_own(b->store, b->cluster, &b->p, NULL);
+	b->looked = true;
 }
 
 /* 1: it is there now. */
@@ -170,12 +165,15 @@ static int bring_one(struct bring *b, const json_t *layer, struct vckpt_error *e
 	return rc < 0 ? -1 : 0;
 }
 
-int vckpt_layers_bring(const struct vckpt_store *store, const char *cluster, const json_t *disks,
+int vckpt_layers_bring(struct vckpt_reach *reach, const char *cluster, const json_t *disks,
 		       vckpt_layer_tick *tick, void *arg, unsigned *brought,
 		       struct vckpt_error *err)
 {
-	vckpt_auto(end_bring) struct bring b = {
-		.store = store, .cluster = cluster, .tick = tick, .arg = arg};
+	vckpt_auto(end_bring) struct bring b = {.store = vckpt_reach_store(reach),
+						.cluster = cluster,
+						.reach = reach,
+						.tick = tick,
+						.arg = arg};
 	const json_t *disk, *layer;
 	size_t i, k;
 
@@ -187,8 +185,7 @@ int vckpt_layers_bring(const struct vckpt_store *store, const char *cluster, con
 			if (access(path, F_OK) == 0 || errno != ENOENT ||
 			    vckpt_layer_elsewhere(path))
 				continue;
-			if (find_places(&b, err) < 0)
-				return -1;
+			find_places(&b);
 			if (bring_one(&b, layer, err) < 0)
 				return vckpt_error_prefix(err, "disk %s",
 							  vckpt_json_text(disk, "target"));
@@ -197,15 +194,16 @@ int vckpt_layers_bring(const struct vckpt_store *store, const char *cluster, con
 	return 0;
 }
 
-bool vckpt_layer_can_come(const struct vckpt_store *store, const char *cluster, const json_t *layer)
+bool vckpt_layer_can_come(struct vckpt_reach *reach, const char *cluster, const json_t *layer)
 {
-	vckpt_auto(end_bring) struct bring b = {.store = store, .cluster = cluster};
-	bool found = vckpt_layer_copied(store, cluster, layer, NULL);
+	vckpt_auto(end_bring) struct bring b = {
+		.store = vckpt_reach_store(reach), .cluster = cluster, .reach = reach};
+	bool found = vckpt_layer_copied(b.store, cluster, layer, NULL);
 
 	if (vckpt_layer_elsewhere(vckpt_json_text(layer, "path")))
 		return false;
-	if (!found && find_places(&b, NULL) < 0)
-		return false;
+	if (!found)
+		find_places(&b);
 	for (size_t i = 0; i < b.p.n && !found; i++) {
 		const struct vckpt_store *at = vckpt_reach_open(b.reach, b.p.v[i].path, NULL);
 

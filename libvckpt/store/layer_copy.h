@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "store/catalogue.h"
 #include "store/layer.h"
+#include "store/reach.h"
 #include "store/store.h"
 
 #define VCKPT_LAYERS "layers"
@@ -54,12 +55,11 @@ int vckpt_layer_to_place(const struct vckpt_store *from, const struct vckpt_stor
  * alone, also if it is damaged: an administrator moves it away.  *brought: how many were put back.
  * Of what has no copy nothing is said: vckpt_layers_verify() does.
  */
-int vckpt_layers_bring(const struct vckpt_store *store, const char *cluster, const json_t *disks,
+int vckpt_layers_bring(struct vckpt_reach *reach, const char *cluster, const json_t *disks,
 		       vckpt_layer_tick *tick, void *arg, unsigned *brought,
 		       struct vckpt_error *err);
 
 /* Would that put this one back, by names and sizes? */
-bool vckpt_layer_can_come(const struct vckpt_store *store, const char *cluster,
-			  const json_t *layer);
+bool vckpt_layer_can_come(struct vckpt_reach *reach, const char *cluster, const json_t *layer);
 
 #endif

@@ -6,12 +6,11 @@
 
 #include "base/cleanup.h"
 #include "store/copy.h"
-#include "store/reach.h"
 
 /* All places in the order in which they are asked; `self` is the store's own, which stays open. */
 struct ring {
 	const struct vckpt_store *store;
-	struct vckpt_reach *reach; /* NULL: no memory, no place but the store */
+	struct vckpt_reach *reach; /* borrowed */
 	struct vckpt_store_places p;
 	size_t order[VCKPT_PLACES_MAX + 1], n, self; /* `self` in order[]: the number p.n */
 	struct vckpt_epoch is; /* the store's own entry, epoch 0 if it cannot be read */
@@ -21,18 +20,17 @@ static void end_ring(struct ring *r)
 {
 	vckpt_epoch_clear(&r->is);
 	vckpt_places_clear(&r->p);
-	vckpt_reach_free(r->reach);
 }
 
 /* A list that cannot be read is none: what is here can be read all the same. */
-static void make_ring(struct ring *r, const struct vckpt_store *store, const char *cluster)
+static void make_ring(struct ring *r, struct vckpt_reach *reach, const char *cluster)
 {
+	const struct vckpt_store *store = vckpt_reach_store(reach);
 	size_t own;
 
 	r->store = store;
-	r->reach = vckpt_reach_new(store);
-	if (r->reach)
-		vckpt_places_own(store, cluster, &r->p, NULL);
+	r->reach = reach;
+	vckpt_places_own(store, cluster, &r->p, NULL);
 	own = vckpt_places_find(&r->p, vckpt_store_path(store));
 	for (size_t i = 0; i < r->p.n; i++)
 		if (i != own && r->p.v[i].near)
@@ -88,15 +86,16 @@ static bool open_at(const struct ring *r, size_t k, const char *cluster, uint64_
 	return false;
 }
 
-int vckpt_nearest_open(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
+int vckpt_nearest_open(struct vckpt_reach *reach, const char *cluster, uint64_t epoch,
 		       const char *guest, unsigned threads, struct vckpt_nearest *out,
 		       struct vckpt_error *err)
 {
+	const struct vckpt_store *store = vckpt_reach_store(reach);
 	vckpt_auto(end_ring) struct ring r = {0};
 	size_t k = 0;
 
 	memset(out, 0, sizeof(*out));
-	make_ring(&r, store, cluster);
+	make_ring(&r, reach, cluster);
 	vckpt_catalogue_get(store, cluster, epoch, &r.is, NULL);
 	while (k < r.n && !open_at(&r, k, cluster, epoch, guest, threads, out))
 		k++;
@@ -118,16 +117,16 @@ void vckpt_nearest_close(struct vckpt_nearest *n)
 	memset(n, 0, sizeof(*n));
 }
 
-int vckpt_nearest_entry(const struct vckpt_store *store, const char *cluster, uint64_t epoch,
+int vckpt_nearest_entry(struct vckpt_reach *reach, const char *cluster, uint64_t epoch,
 			struct vckpt_epoch *e, char at[PATH_MAX], struct vckpt_error *err)
 {
 	vckpt_auto(end_ring) struct ring r = {0};
 
 	if (at)
 		*at = '\0';
-	if (vckpt_catalogue_get(store, cluster, epoch, e, err) == 0)
+	if (vckpt_catalogue_get(vckpt_reach_store(reach), cluster, epoch, e, err) == 0)
 		return 0;
-	make_ring(&r, store, cluster);
+	make_ring(&r, reach, cluster);
 	for (size_t k = 0; k < r.n; k++) {
 		const struct vckpt_store *other = k == r.self ? NULL : open_place(&r, k);
 		int rc = other ? vckpt_catalogue_get(other, cluster, epoch, e, NULL) : -1;
@@ -140,16 +139,16 @@ int vckpt_nearest_entry(const struct vckpt_store *store, const char *cluster, ui
 	return -1;
 }
 
-int vckpt_nearest_newest(const struct vckpt_store *store, const char *cluster, uint64_t *epoch,
+int vckpt_nearest_newest(struct vckpt_reach *reach, const char *cluster, uint64_t *epoch,
 			 struct vckpt_error *err)
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 	vckpt_auto(end_ring) struct ring r = {0};
 	bool found = false;
 
-	if (vckpt_catalogue_newest(store, cluster, epoch, &why) == 0)
+	if (vckpt_catalogue_newest(vckpt_reach_store(reach), cluster, epoch, &why) == 0)
 		return 0;
-	make_ring(&r, store, cluster);
+	make_ring(&r, reach, cluster);
 	*epoch = 0;
 	for (size_t k = 0; k < r.n; k++) {
 		const struct vckpt_store *other = k == r.self ? NULL : open_place(&r, k);

@@ -26,7 +26,8 @@ struct repair {
 	const struct vckpt_store *store;
 	const char *cluster;
 	struct vckpt_lease *lease; /* NULL: nothing is changed */
-	char top[PATH_MAX];        /* the cluster's folder */
+	struct vckpt_reach *reach;
+	char top[PATH_MAX]; /* the cluster's folder */
 	json_t *deeds;
 	json_t *epochs;  /* to be taken aside: "NUMBER" -> why */
 	json_t *missing; /* of which something is not there, or cannot be read: the same */
@@ -35,6 +36,7 @@ struct repair {
 
 static void end_repair(struct repair *r)
 {
+	vckpt_reach_free(r->reach);
 	json_decref(r->deeds);
 	json_decref(r->epochs);
 	json_decref(r->missing);
@@ -131,7 +133,7 @@ static int fetch(struct repair *r, const json_t *report, struct vckpt_error *err
 	json_object_update(all, r->epochs);
 	json_object_foreach (all, number, why) {
 		json_t *deed;
-		int rc = vckpt_fetch_epoch(r->store, r->cluster, r->lease,
+		int rc = vckpt_fetch_epoch(r->reach, r->cluster, r->lease,
 					   strtoull(number, NULL, 10), &deed, err);
 
 		if (rc < 0)
@@ -462,6 +464,7 @@ int vckpt_store_repair(const struct vckpt_store *store, const char *cluster,
 	vckpt_auto(end_repair) struct repair r = {.store = store,
 						  .cluster = cluster,
 						  .lease = lease,
+						  .reach = vckpt_reach_new(store),
 						  .deeds = json_array(),
 						  .epochs = json_object(),
 						  .missing = json_object(),
@@ -471,6 +474,8 @@ int vckpt_store_repair(const struct vckpt_store *store, const char *cluster,
 	int rc;
 
 	*deeds = NULL;
+	if (!r.reach)
+		return vckpt_fail_errno(err, "no memory to look at places");
 	if (vckpt_cluster_path(store, cluster, "", r.top, err) < 0 || may(&r, err) < 0)
 		return -1;
 	rc = fetch(&r, report, err);

@@ -136,14 +136,18 @@ static int look_at_epochs(const struct vckpt_cluster_ctx *ctx, const struct vckp
 			  struct vckpt_error *err)
 {
 	vckpt_autofree uint64_t *epochs = NULL;
+	struct vckpt_reach *reach;
 	struct vckpt_epoch e;
 	size_t n;
 
 	if (vckpt_catalogue_list(store, ctx->cluster, &epochs, &n, err) < 0)
 		return -1;
+	reach = vckpt_reach_new(store);
+	if (!reach)
+		return vckpt_fail_errno(err, "no memory to look at places");
 	while (n-- && !l->seen.before) {
 		if (vckpt_supervisor_damaged(s, epochs[n]) ||
-		    vckpt_nearest_entry(store, ctx->cluster, epochs[n], &e, NULL, NULL) < 0)
+		    vckpt_nearest_entry(reach, ctx->cluster, epochs[n], &e, NULL, NULL) < 0)
 			continue;
 		if (l->seen.newest) {
 			l->seen.before = e.epoch;
@@ -153,6 +157,7 @@ static int look_at_epochs(const struct vckpt_cluster_ctx *ctx, const struct vckp
 		}
 		vckpt_epoch_clear(&e);
 	}
+	vckpt_reach_free(reach);
 	return 0;
 }
 

@@ -148,12 +148,22 @@ static json_t *disks_of(struct lab *l, uint64_t epoch)
 	return json_incref(e.guests[0].disks);
 }
 
+static int bring_these(struct lab *l, const json_t *disks, vckpt_layer_tick *tick, void *arg,
+		       unsigned *n, struct vckpt_error *err)
+{
+	struct vckpt_reach *r = vckpt_reach_new(l->f.store);
+	int rc = vckpt_layers_bring(r, HEAT, disks, tick, arg, n, err);
+
+	vckpt_reach_free(r);
+	return rc;
+}
+
 static unsigned bring(struct lab *l, uint64_t epoch)
 {
 	json_auto_t *disks = disks_of(l, epoch);
 	unsigned n;
 
-	OK(&l->f, vckpt_layers_bring(l->f.store, HEAT, disks, NULL, NULL, &n, &l->f.err));
+	OK(&l->f, bring_these(l, disks, NULL, NULL, &n, &l->f.err));
 	return n;
 }
 
@@ -332,7 +342,7 @@ static void *second(void *arg)
 	struct beside *b = arg;
 	unsigned n;
 
-	b->rc = vckpt_layers_bring(b->l->f.store, HEAT, b->disks, second_tick, b, &n, NULL);
+	b->rc = bring_these(b->l, b->disks, second_tick, b, &n, NULL);
 	return NULL;
 }
 
@@ -367,7 +377,7 @@ static void test_beside(void)
 	b.disks = disks_of(&l, 1);
 	sem_init(&b.here, 0, 0);
 	sem_init(&b.done, 0, 0);
-	OK(&l.f, vckpt_layers_bring(l.f.store, HEAT, b.disks, first_tick, &b, &n, &l.f.err));
+	OK(&l.f, bring_these(&l, b.disks, first_tick, &b, &n, &l.f.err));
 	OK(&l.f, verify(&l, 1));
 	sem_post(&b.done);
 	pthread_join(b.second, NULL);
@@ -460,7 +470,7 @@ static void bring_child(struct lab *l, long point)
 	unsigned n;
 
 	fault.at = point;
-	vckpt_layers_bring(l->f.store, HEAT, disks, NULL, NULL, &n, NULL);
+	bring_these(l, disks, NULL, NULL, &n, NULL);
 	_exit(fault.n >= point);
 }
 

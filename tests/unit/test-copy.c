@@ -242,6 +242,16 @@ static void test_pruned_meanwhile(void)
 
 /* ---- damage ---- */
 
+/* Each time anew: what was damaged a moment ago is not remembered. */
+static int nearest(struct fix *f, uint64_t epoch, unsigned threads, struct vckpt_nearest *n)
+{
+	struct vckpt_reach *r = vckpt_reach_new(f->store);
+	int rc = vckpt_nearest_open(r, HEAT, epoch, "n1", threads, n, &f->err);
+
+	vckpt_reach_free(r);
+	return rc;
+}
+
 static void nearest_holds(struct fix *f, uint64_t epoch, struct content c, const char *at)
 {
 	uint8_t want[VCKPT_PAGE];
@@ -251,7 +261,7 @@ static void nearest_holds(struct fix *f, uint64_t epoch, struct content c, const
 	uint32_t block;
 	uint64_t page;
 
-	OK(f, vckpt_nearest_open(f->store, HEAT, epoch, "n1", 2, &n, &f->err));
+	OK(f, nearest(f, epoch, 2, &n));
 	CU_ASSERT_PTR_NOT_NULL(strstr(n.path, at));
 	CU_ASSERT_EQUAL(n.other != NULL, strcmp(at, f->dir) != 0);
 	while (vckpt_image_next(n.image, &block, &page, &data, &f->err) == 1) {
@@ -266,6 +276,7 @@ static void nearest_holds(struct fix *f, uint64_t epoch, struct content c, const
 /* Blocks from the next place, guests from the next place, entries from the next place. */
 static void test_nearest(void)
 {
+	struct vckpt_reach *r;
 	struct vckpt_epoch e;
 	char path[PATH_MAX], at[PATH_MAX];
 	struct fix f, place;
@@ -296,13 +307,15 @@ static void test_nearest(void)
 	/* the entry too; then nothing is left here */
 	OK(&f, vckpt_cluster_path(f.store, HEAT, "epochs/000002.json", path, &f.err));
 	flip(path, 300);
-	OK(&f, vckpt_nearest_entry(f.store, HEAT, 2, &e, at, &f.err));
+	r = vckpt_reach_new(f.store);
+	OK(&f, vckpt_nearest_entry(r, HEAT, 2, &e, at, &f.err));
 	CU_ASSERT(strstr(at, place.dir) && e.n_guests == 1);
 	vckpt_epoch_clear(&e);
 	CU_ASSERT_EQUAL(unlink(path), 0);
 	OK(&f, vckpt_cluster_path(f.store, HEAT, "epochs/000001.json", path, &f.err));
 	CU_ASSERT_EQUAL(unlink(path), 0);
-	OK(&f, vckpt_nearest_newest(f.store, HEAT, &newest, &f.err));
+	OK(&f, vckpt_nearest_newest(r, HEAT, &newest, &f.err));
+	vckpt_reach_free(r);
 	CU_ASSERT_EQUAL(newest, 2);
 	nearest_holds(&f, 2, is[1], place.dir);
 	end(&place);
@@ -528,6 +541,7 @@ static void test_lost(void)
 {
 	struct vckpt_incarnation inc = {.number = 3, .restored_from = 1, .time_ns = 1};
 	const struct vckpt_flush_request q = {.who = "test"};
+	struct vckpt_reach *reach;
 	struct fix f, place;
 	json_t *report;
 
@@ -541,7 +555,9 @@ static void test_lost(void)
 	FAILS(&place, VCKPT_EREFUSED,
 	      vckpt_cluster_flush(place.store, HEAT, &q, &report, &place.err));
 	OK(&f, vckpt_store_set_incarnation(f.lease, &inc, &f.err));
-	vckpt_cluster_tell_places(f.store, HEAT, NULL);
+	reach = vckpt_reach_new(f.store);
+	vckpt_cluster_tell_places(reach, HEAT, NULL);
+	vckpt_reach_free(reach);
 	/* somebody is at work there, so it is not lost */
 	FAILS(&place, VCKPT_EBUSY,
 	      vckpt_cluster_lead(place.store, HEAT, "test", &report, &place.err));
@@ -623,7 +639,7 @@ static void test_another(void)
 	holds(&place, 2, "n1", is[2]);
 	path_of(&f, 2, "n1", "map", path);
 	flip(path, 60);
-	FAILS(&f, VCKPT_EDAMAGED, vckpt_nearest_open(f.store, HEAT, 2, "n1", 0, &n, &f.err));
+	FAILS(&f, VCKPT_EDAMAGED, nearest(&f, 2, 0, &n));
 	place.lease = NULL;
 	end(&place);
 	end(&f);

@@ -3,10 +3,14 @@
 #define PAGES 200
 #include "pages-kit.h"
 
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include "cluster/flush.h"
+#include "cluster/repair.h"
 #include "store/answer.h"
 #include "store/copy.h"
 #include "store/nearest.h"
@@ -15,6 +19,7 @@
 
 /* A folder whose server never answers: this program has its own open(). */
 static char silent[PATH_MAX];
+static atomic_uint *asked; /* how often; those who look are other processes */
 
 int open(const char *path, int flags, ...)
 {
@@ -24,8 +29,11 @@ int open(const char *path, int flags, ...)
 	va_start(ap, flags);
 	mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, mode_t) : 0;
 	va_end(ap);
-	while (silent[0] && strncmp(path, silent, strlen(silent)) == 0)
-		pause();
+	if (silent[0] && strncmp(path, silent, strlen(silent)) == 0) {
+		++*asked;
+		for (;;)
+			pause();
+	}
 	return openat(AT_FDCWD, path, flags, mode);
 }
 
@@ -33,6 +41,15 @@ static void place_of(const struct fix *f, const char *name, struct fix *place)
 {
 	memset(place, 0, sizeof(*place));
 	snprintf(place->dir, sizeof(place->dir), "%.40s.%s", f->dir, name);
+}
+
+static void add_epoch(struct fix *f, uint64_t seed)
+{
+	const struct content is = {seed, 0, 0, 0};
+	struct vckpt_receipt r;
+
+	epoch_of(f, n1, &is, 1, 0, &r);
+	vckpt_receipt_clear(&r);
 }
 
 static int flush(struct fix *f, const char *to, json_t **report)
@@ -45,15 +62,15 @@ static int flush(struct fix *f, const char *to, json_t **report)
 /* An epoch at three places. */
 static void ready(struct fix *f, struct fix *two, struct fix *three)
 {
-	static const struct content is = {1, 0, 0, 0};
-	struct vckpt_receipt r;
 	json_t *report;
 
+	asked = mmap(NULL, sizeof(*asked), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		     0);
+	CU_ASSERT_NOT_EQUAL_FATAL(asked, MAP_FAILED);
 	begin(f);
 	place_of(f, "two", two);
 	place_of(f, "three", three);
-	epoch_of(f, n1, &is, 1, 0, &r);
-	vckpt_receipt_clear(&r);
+	add_epoch(f, 1);
 	vckpt_lease_release(f->lease);
 	f->lease = NULL;
 	OK(f, flush(f, two->dir, &report));
@@ -65,6 +82,7 @@ static void ready(struct fix *f, struct fix *two, struct fix *three)
 static void done(struct fix *f, struct fix *two, struct fix *three)
 {
 	silent[0] = '\0';
+	munmap(asked, sizeof(*asked));
 	unit_remove_folder(two->dir);
 	unit_remove_folder(three->dir);
 	end(f);
@@ -73,10 +91,12 @@ static void done(struct fix *f, struct fix *two, struct fix *three)
 static void test_ask(void)
 {
 	struct vckpt_error err = VCKPT_ERROR_NONE;
+	atomic_uint n = 0;
 	struct fix f;
 	int status;
 
 	begin(&f);
+	asked = &n;
 	CU_ASSERT_EQUAL(vckpt_answer(f.dir, VCKPT_ANSWER_PATIENCE, &err), 0);
 	/* that there is nothing is an answer, too */
 	CU_ASSERT_EQUAL(vckpt_answer("/does/not/exist", VCKPT_ANSWER_PATIENCE, &err), 0);
@@ -132,6 +152,7 @@ static void test_copies(void)
 static void test_goes_on(void)
 {
 	struct fix f, two, three;
+	struct vckpt_reach *r;
 	struct vckpt_nearest n;
 	char path[PATH_MAX];
 	json_t *report;
@@ -143,9 +164,69 @@ static void test_goes_on(void)
 	json_decref(report);
 	path_of(&f, 1, "n1", "map", path);
 	CU_ASSERT_EQUAL(unlink(path), 0);
-	OK(&f, vckpt_nearest_open(f.store, HEAT, 1, "n1", 0, &n, &f.err));
+	r = vckpt_reach_new(f.store);
+	OK(&f, vckpt_nearest_open(r, HEAT, 1, "n1", 0, &n, &f.err));
+	vckpt_reach_free(r);
 	CU_ASSERT_PTR_NOT_NULL(strstr(n.path, three.dir));
 	vckpt_nearest_close(&n);
+	done(&f, &two, &three);
+}
+
+static void *read_one(void *arg)
+{
+	struct vckpt_nearest n;
+
+	if (vckpt_nearest_open(arg, HEAT, 1, "n1", 0, &n, NULL) < 0)
+		return NULL;
+	vckpt_nearest_close(&n);
+	return arg;
+}
+
+/* Guests are restarted side by side: the second waits for the first one's answer. */
+static void test_once_for_guests(void)
+{
+	struct fix f, two, three;
+	struct vckpt_reach *r;
+	pthread_t threads[4];
+	void *ok;
+
+	ready(&f, &two, &three);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(realpath(two.dir, silent));
+	r = vckpt_reach_new(f.store);
+	for (int i = 0; i < 4; i++)
+		CU_ASSERT_EQUAL_FATAL(pthread_create(&threads[i], NULL, read_one, r), 0);
+	for (int i = 0; i < 4; i++) {
+		CU_ASSERT_EQUAL(pthread_join(threads[i], &ok), 0);
+		CU_ASSERT_PTR_EQUAL(ok, r);
+	}
+	CU_ASSERT_EQUAL(*asked, 1);
+	vckpt_reach_free(r);
+	done(&f, &two, &three);
+}
+
+/* Two epochs that are lost, one of which another place has. */
+static void test_once_in_repair(void)
+{
+	const struct vckpt_repair_request q = {.who = "test", .apply = true};
+	struct fix f, two, three;
+	char path[PATH_MAX];
+	json_t *report;
+
+	ready(&f, &two, &three);
+	lease_again(&f);
+	add_epoch(&f, 2);
+	vckpt_lease_release(f.lease);
+	f.lease = NULL;
+	for (uint64_t e = 1; e <= 2; e++) {
+		path_of(&f, e, "n1", "device", path);
+		flip(path, 50);
+	}
+	CU_ASSERT_PTR_NOT_NULL_FATAL(realpath(two.dir, silent));
+	OK(&f, vckpt_cluster_repair(f.store, HEAT, &q, &report, &f.err));
+	json_decref(report);
+	CU_ASSERT_EQUAL(*asked, 1);
+	holds(&f, 1, "n1", (struct content){1, 0, 0, 0});
+	all_is_clean(&f);
 	done(&f, &two, &three);
 }
 
@@ -153,6 +234,8 @@ static const struct unit_test tests[] = {
 	{"ask", test_ask},
 	{"copies", test_copies},
 	{"goes on", test_goes_on},
+	{"once for all guests", test_once_for_guests},
+	{"once in a repair", test_once_in_repair},
 };
 
 UNIT_MAIN("reach", tests)

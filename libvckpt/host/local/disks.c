@@ -421,7 +421,7 @@ int vckpt_guest_disks_restore(struct vckpt_guest *g, const json_t *record,
 	*changed = NULL;
 	if (json_array_size(record) == 0)
 		return 0;
-	if (vckpt_layers_bring(g->s->store, g->s->cluster, record, tick, arg, &brought, err) < 0)
+	if (vckpt_layers_bring(g->s->reach, g->s->cluster, record, tick, arg, &brought, err) < 0)
 		return -1;
 	if (brought)
 		vckpt_session_log(g, VCKPT_WARN,

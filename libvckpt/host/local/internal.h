@@ -29,6 +29,7 @@
 #include "hv/hv.h"
 #include "store/pace.h"
 #include "store/pool.h"
+#include "store/reach.h"
 #include "store/store.h"
 
 /* What can be worked on by one session at a time. */
@@ -77,6 +78,7 @@ struct vckpt_session {
 	struct vckpt_list nics;       /* of all guests of the cluster, as last told */
 	char cluster[VCKPT_NAME_MAX]; /* "" until OPEN */
 	struct vckpt_store *store;
+	struct vckpt_reach *reach;   /* of the store; the other places, for all guests */
 	bool behind;                 /* who copies behind commits knows of it */
 	struct vckpt_token admitted; /* last one that registry.c let pass */
 	bool admitted_any;

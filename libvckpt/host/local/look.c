@@ -14,6 +14,7 @@ int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_requ
 {
 	struct vckpt_session *s = g->s;
 	struct vckpt_store *store;
+	struct vckpt_reach *reach;
 	bool other;
 
 	(void)out;
@@ -40,8 +41,13 @@ int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_requ
 				  "folder under this name",
 				  s->host.name, req->store);
 	}
+	reach = vckpt_reach_new(store);
+	if (!reach)
+		vckpt_fail_errno(err, "no memory to look at places");
 	/* Whoever had it may have ended a moment ago. */
-	if (vckpt_claim_take(s, VCKPT_CLAIM_CLUSTER, req->cluster, VCKPT_S / 2, err) < 0) {
+	if (!reach ||
+	    vckpt_claim_take(s, VCKPT_CLAIM_CLUSTER, req->cluster, VCKPT_S / 2, err) < 0) {
+		vckpt_reach_free(reach);
 		vckpt_store_close(store);
 		return -1;
 	}
@@ -49,10 +55,12 @@ int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_requ
 	if (s->store) {
 		/* Opened twice; threads may use the first. */
 		pthread_mutex_unlock(&s->lock);
+		vckpt_reach_free(reach);
 		vckpt_store_close(store);
 		return 0;
 	}
 	s->store = store;
+	s->reach = reach;
 	memcpy(s->cluster, req->cluster, sizeof(s->cluster));
 	pthread_mutex_unlock(&s->lock);
 	/* Before there is an epoch: whoever comes after us, if we are killed, knows where to look.
@@ -113,8 +121,8 @@ static void find(json_t *findings, const char *id, enum vckpt_finding_level leve
 
 /* The layers of its disks that the epoch needs, this host does not see, and no copy can put back.
  */
-static void miss_layers(json_t *findings, const struct vckpt_guest *g,
-			const struct vckpt_store *store, const char *cluster, const json_t *disks)
+static void miss_layers(json_t *findings, const struct vckpt_guest *g, const char *cluster,
+			const json_t *disks)
 {
 	json_t *disk, *layer;
 	size_t i, k;
@@ -125,7 +133,7 @@ static void miss_layers(json_t *findings, const struct vckpt_guest *g,
 			char text[400];
 
 			if (!path || access(path, R_OK) == 0 ||
-			    vckpt_layer_can_come(store, cluster, layer))
+			    vckpt_layer_can_come(g->s->reach, cluster, layer))
 				continue;
 			snprintf(text, sizeof(text), "%.300s, a layer of its disk, is not there",
 				 path);
@@ -141,25 +149,24 @@ int vckpt_guest_fit(struct vckpt_guest *g, const struct vckpt_host_request *req,
 	vckpt_autofree char *text = NULL;
 	json_t *problems;
 	struct vckpt_nearest from;
-	struct vckpt_store *store;
+	struct vckpt_reach *reach;
 	size_t len;
 	int rc;
 
 	pthread_mutex_lock(&g->s->lock);
-	store = strcmp(g->s->cluster, req->cluster) == 0 ? g->s->store : NULL;
+	reach = strcmp(g->s->cluster, req->cluster) == 0 ? g->s->reach : NULL;
 	pthread_mutex_unlock(&g->s->lock);
-	if (!store)
+	if (!reach)
 		return vckpt_fail(err, VCKPT_EUSAGE, "cluster %s was not opened in this session",
 				  req->cluster);
-	if (vckpt_nearest_open(store, req->cluster, req->epoch, g->name, 0, &from, err) < 0)
+	if (vckpt_nearest_open(reach, req->cluster, req->epoch, g->name, 0, &from, err) < 0)
 		return -1;
 	rc = vckpt_hv_fit(g->s->local->hv, vckpt_image_xml(from.image, &len), &text, err);
 	if (rc == 0)
 		rc = vckpt_guest_host(g, req, out, err);
 	if (rc == 0) {
 		problems = json_loads(text, 0, NULL);
-		miss_layers(problems, g, store, req->cluster,
-			    vckpt_image_receipt(from.image)->disks);
+		miss_layers(problems, g, req->cluster, vckpt_image_receipt(from.image)->disks);
 		json_object_set_new(out->detail, "problems", problems);
 	}
 	vckpt_nearest_close(&from);

@@ -172,7 +172,7 @@ static int rebuild(struct feed *f, struct vckpt_error *err)
 	size_t len;
 	int rc;
 
-	if (vckpt_nearest_open(g->s->store, f->req->cluster, f->req->epoch, g->name, readers(),
+	if (vckpt_nearest_open(g->s->reach, f->req->cluster, f->req->epoch, g->name, readers(),
 			       &f->from, err) < 0)
 		return -1;
 	f->image = f->from.image;

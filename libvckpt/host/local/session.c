@@ -38,6 +38,7 @@ static void free_session(struct vckpt_session *s)
 	vckpt_events_drop(s);
 	if (s->behind)
 		l->behind(l->behind_arg, vckpt_store_path(s->store), s->cluster, true);
+	vckpt_reach_free(s->reach);
 	vckpt_store_close(s->store);
 	free(s->nics.v);
 	close(s->ready);

@@ -76,10 +76,16 @@ int vckpt_null_image_settle(const char *path, const char *cluster, uint64_t epoc
 	return vckpt_catalogue_settle(store, cluster, epoch, incarnation, over, err);
 }
 
+static void drop_reach(struct vckpt_reach **reach)
+{
+	vckpt_reach_free(*reach);
+}
+
 int vckpt_null_image_verify(const char *path, const struct vckpt_host_request *req,
 			    struct vckpt_error *err)
 {
 	vckpt_auto(drop_store) struct vckpt_store *store = vckpt_store_open(path, err);
+	vckpt_auto(drop_reach) struct vckpt_reach *reach = store ? vckpt_reach_new(store) : NULL;
 	vckpt_auto(vckpt_nearest_close) struct vckpt_nearest from = {0};
 	char room[VCKPT_PAGE];
 	const void *data;
@@ -89,7 +95,9 @@ int vckpt_null_image_verify(const char *path, const struct vckpt_host_request *r
 
 	if (!store)
 		return -1;
-	if (vckpt_nearest_open(store, req->cluster, req->epoch, req->guest, 0, &from, err) < 0 ||
+	if (!reach)
+		return vckpt_fail_errno(err, "no memory to look at places");
+	if (vckpt_nearest_open(reach, req->cluster, req->epoch, req->guest, 0, &from, err) < 0 ||
 	    vckpt_image_verify_all(from.image, err) < 0)
 		return -1;
 	while ((rc = vckpt_image_next(from.image, &block, &page, &data, err)) > 0) {
