@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "cluster/record.h"
 #include "store/history.h"
 #include "store/lease.h"
@@ -55,7 +56,8 @@ static int tell_fetched(const struct vckpt_store *store, const char *cluster, co
 		vckpt_autofree char *line = NULL;
 		json_auto_t *j = NULL;
 
-		if (strcmp(json_string_value(json_object_get(one, "what")), "fetched") != 0)
+		if (strcmp(vckpt_json_text(one, "what"), "fetched") != 0 ||
+		    !json_object_get(one, "epoch"))
 			continue;
 		j = json_pack("{s:s, s:I, s:O}", "event", "mended", "time",
 			      (json_int_t)vckpt_wallclock(), "epoch",

@@ -13,6 +13,7 @@
 #include "store/keys.h"
 #include "store/lease.h"
 #include "store/left.h"
+#include "store/places.h"
 #include "store/seal.h"
 #include "store/secret.h"
 #include "store/sweep.h"
@@ -172,6 +173,7 @@ void vckpt_check_cluster(struct vckpt_check *c)
 	vckpt_autofree char *text = NULL;
 	struct vckpt_incarnation inc;
 	struct vckpt_cluster_key key;
+	struct vckpt_store_places places;
 	json_auto_t *left = NULL;
 	size_t len;
 
@@ -197,6 +199,11 @@ void vckpt_check_cluster(struct vckpt_check *c)
 	if (!left)
 		of_cluster(c, "left.json", &why, VCKPT_LEVEL_HARM,
 			   "move it aside when no host that was said to be off runs its guests");
+	why.code = VCKPT_OK;
+	if (vckpt_places_own(c->store, c->cluster, &places, &why) < 0)
+		of_cluster(c, "places.json", &why, VCKPT_LEVEL_HARM,
+			   "copy it from any of the places: each has the list");
+	vckpt_places_clear(&places);
 	check_lease(c);
 	check_history(c);
 	note_strays(c);

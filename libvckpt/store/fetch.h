@@ -23,4 +23,14 @@
 int vckpt_fetch_epoch(struct vckpt_reach *reach, const char *cluster, struct vckpt_lease *lease,
 		      uint64_t epoch, json_t **deed, struct vckpt_error *err);
 
+/*
+ * The same of a file that the cluster has without an epoch: "cluster.json", "incarnation.json" or
+ * "key.json", damaged or gone.  A place is believed if its definition is that of the newest deed of
+ * the history, its incarnation not older than what the store's deeds and entries tell, its key that
+ * of the last deed.  1 and *deed, {"what": "fetched", "file", "from"}, NULL if it is whole here; 0:
+ * no place has it, or nobody can tell whether it is the one.
+ */
+int vckpt_fetch_state(struct vckpt_reach *reach, const char *cluster, struct vckpt_lease *lease,
+		      const char *name, json_t **deed, struct vckpt_error *err);
+
 #endif

@@ -69,9 +69,24 @@ void vckpt_record_error(json_t *record, const struct vckpt_error *err)
 		json_pack("{s:s,s:s}", "code", vckpt_code_name(err->code), "text", err->text));
 }
 
+int vckpt_history_definition(const struct vckpt_store *store, const char *cluster,
+			     char digest[VCKPT_DIGEST_TEXT])
+{
+	vckpt_autofree char *text = NULL;
+	struct vckpt_digest d;
+	size_t len;
+
+	if (vckpt_store_read_definition(store, cluster, &text, &len, NULL) < 0)
+		return -1;
+	vckpt_digest_of(&d, text, len, NULL, 0);
+	vckpt_digest_text(&d, digest);
+	return 0;
+}
+
 int vckpt_history_deed(struct vckpt_lease *lease, const char *action, json_t *record,
 		       const struct vckpt_error *failed, struct vckpt_error *err)
 {
+	char definition[VCKPT_DIGEST_TEXT];
 	json_t *deed;
 	int rc;
 
@@ -81,6 +96,9 @@ int vckpt_history_deed(struct vckpt_lease *lease, const char *action, json_t *re
 	if (!deed)
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for the history of cluster %s",
 				  vckpt_lease_cluster(lease));
+	if (vckpt_history_definition(vckpt_lease_store(lease), vckpt_lease_cluster(lease),
+				     definition) == 0)
+		json_object_set_new(deed, "definition", json_string(definition));
 	rc = vckpt_history_add(lease, deed, err);
 	json_decref(deed);
 	return rc;

@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "store/digest.h"
 #include "store/lease.h"
 #include "store/store.h"
 
@@ -19,10 +20,15 @@
 /* Adds a deed (any object), on stable storage when it returns. */
 int vckpt_history_add(struct vckpt_lease *lease, json_t *deed, struct vckpt_error *err);
 
-/* Adds {"action", "record"}, the form that all of ours have.  Takes `record` over (NULL: there was
- * no memory for it); with `failed` (NULL: it went well) it gets its error. */
+/* Adds {"action", "record", "definition"}, the form that all of ours have: the last is the digest
+ * of the definition as it is then (not of one that cannot be read).  Takes `record` over (NULL:
+ * there was no memory for it); with `failed` (NULL: it went well) it gets its error. */
 int vckpt_history_deed(struct vckpt_lease *lease, const char *action, json_t *record,
 		       const struct vckpt_error *failed, struct vckpt_error *err);
+
+/* That digest. */
+int vckpt_history_definition(const struct vckpt_store *store, const char *cluster,
+			     char digest[VCKPT_DIGEST_TEXT]);
 
 /* "error": {"code", "text"}, of what failed. */
 void vckpt_record_error(json_t *record, const struct vckpt_error *err);

@@ -201,8 +201,33 @@ static int look_again(struct repair *r, struct vckpt_error *err)
 	return 0;
 }
 
+/* A second name for it in lost+found/FOLDER. */
+static int keep_old(struct repair *r, const char *file, const char *folder,
+		    struct vckpt_error *err);
+
 /* A file that no epoch needs: the finding says why it goes aside. */
 static int put_file_aside(struct repair *r, const json_t *finding, struct vckpt_error *err);
+
+/* What the cluster has without an epoch: from a place, while the old one is kept aside.  1: done.
+ */
+static int fetch_state(struct repair *r, const json_t *finding, struct vckpt_error *err)
+{
+	const char *file = vckpt_json_text(finding, "file"), *base = strrchr(file, '/');
+	json_t *deed;
+	int rc;
+
+	if (!base || strncmp(file, r->top, strlen(r->top)) != 0 || file + strlen(r->top) != base ||
+	    strcmp(vckpt_json_text(finding, "level"), "lost") != 0)
+		return 0;
+	if (r->lease && keep_old(r, file, "cluster", err) < 0)
+		return -1;
+	rc = vckpt_fetch_state(r->reach, r->cluster, r->lease, base + 1, &deed, err);
+	if (rc <= 0 || !deed)
+		return rc;
+	json_object_set(deed, "why", json_object_get(finding, "text"));
+	json_array_append_new(r->deeds, deed);
+	return 1;
+}
 
 static int sort_out(struct repair *r, const json_t *report, struct vckpt_error *err)
 {
@@ -224,7 +249,12 @@ static int sort_out(struct repair *r, const json_t *report, struct vckpt_error *
 			if (put_file_aside(r, f, err) < 0)
 				return -1;
 		} else {
-			leave(r, f);
+			int rc = fetch_state(r, f, err);
+
+			if (rc < 0)
+				return -1;
+			if (rc == 0)
+				leave(r, f);
 		}
 	}
 	return 0;
@@ -399,19 +429,36 @@ static int put_epoch_aside(struct repair *r, const char *number, const char *why
 	return 0;
 }
 
+static int aside_path(const struct repair *r, const char *file, const char *folder,
+		      char to[PATH_MAX], struct vckpt_error *err)
+{
+	char inside[64];
+
+	snprintf(inside, sizeof(inside), VCKPT_LOST_FOUND "/%s", folder);
+	return path_in(r, inside, strrchr(file, '/') + 1, to, err);
+}
+
+static int keep_old(struct repair *r, const char *file, const char *folder, struct vckpt_error *err)
+{
+	const char *const folders[] = {VCKPT_LOST_FOUND, folder};
+	char to[PATH_MAX];
+
+	return aside_path(r, file, folder, to, err) < 0 || vckpt_lease_check(r->lease, err) < 0 ||
+			       make_folders(r, folders, 2, err) < 0 || link_aside(file, to, err) < 0
+		       ? -1
+		       : 0;
+}
+
 static int put_file_aside(struct repair *r, const json_t *finding, struct vckpt_error *err)
 {
-	const char *file = vckpt_json_text(finding, "file"), *base = strrchr(file, '/') + 1;
-	const char *const folders[] = {VCKPT_LOST_FOUND,
-				       is_in(r, file, "history") ? "history" : "cluster"};
-	char to[PATH_MAX], inside[64];
+	const char *file = vckpt_json_text(finding, "file");
+	const char *folder = is_in(r, file, "history") ? "history" : "cluster";
+	char to[PATH_MAX];
 
-	snprintf(inside, sizeof(inside), VCKPT_LOST_FOUND "/%s", folders[1]);
-	if (path_in(r, inside, base, to, err) < 0)
+	if (aside_path(r, file, folder, to, err) < 0)
 		return -1;
 	if (r->lease) {
-		if (vckpt_lease_check(r->lease, err) < 0 || make_folders(r, folders, 2, err) < 0 ||
-		    link_aside(file, to, err) < 0)
+		if (keep_old(r, file, folder, err) < 0)
 			return -1;
 		if (unlink(file) < 0 && errno != ENOENT)
 			return vckpt_fail_errno(err, "cannot remove %s", file);

@@ -1,7 +1,8 @@
 /*
  * store/repair.h: after damage: what is lost comes back from another place, or is taken out of the
- * catalogue, so that the rest is used, swept and pruned as ever.  Nothing is deleted: all that is left of a lost epoch goes to
- * clusters/NAME/lost+found/, in folders as in clusters/NAME, from where it can be put back.
+ * catalogue, so that the rest is used, swept and pruned as ever.  Nothing is deleted: all that is
+ * left of a lost epoch goes to clusters/NAME/lost+found/, in folders as in clusters/NAME, from
+ * where it can be put back.
  */
 #ifndef VCKPT_STORE_REPAIR_H
 #define VCKPT_STORE_REPAIR_H
@@ -19,6 +20,7 @@
  * for.  With a lease it is done; without (NULL) nothing is changed and *deeds says what would be:
  *
  *     [{"what": "fetched", "epoch", "from", "files", "bytes", "why"},
+ *      {"what": "fetched", "file", "from", "why"},
  *      {"what": "aside", "epoch" | "file", "to", "why"},
  *      {"what": "left", "epoch" | "file", "why"},
  *      {"what": "swept", "files", "bytes"}]

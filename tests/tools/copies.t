@@ -55,5 +55,7 @@ says "a place is forgotten" '^$' vckpt flush 'heat run' "$place" --forget
 is "and left alone" "$(vckpt ls --store "$place" --json | jq length)" 1
 printf x >>"$VCKPT_STORE/clusters/heat run/places.json"
 refused "a list that is damaged" 6 "places.json is damaged" flush 'heat run'
+is "which check tells, with the cure" "$(vckpt check 'heat run' --json | jq -r '.[].findings[] | select(.file | endswith("places.json")) | .level + ": " + .cure')" \
+	"harm: copy it from any of the places: each has the list"
 says "does not hide what is there" 'heat run' vckpt ls
 finish

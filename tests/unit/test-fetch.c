@@ -10,6 +10,8 @@
 #include "fault-kit.h"
 #include "repair-kit.h"
 #include "store/copy.h"
+#include "store/history.h"
+#include "store/keys.h"
 #include "store/repair.h"
 
 static char unreadable[PATH_MAX]; /* this file, if it is said */
@@ -314,6 +316,130 @@ static void test_whose(void)
 	end(&f);
 }
 
+/* ---- what there is without an epoch ---- */
+
+static void state_path(struct fix *f, const char *name, char path[PATH_MAX])
+{
+	OK(f, vckpt_cluster_path(f->store, HEAT, name, path, &f->err));
+}
+
+/* A deed as the others are, by whom does not matter. */
+static void add_deed(struct fix *f, const char *action, json_t *record)
+{
+	lease_again(f);
+	OK(f, vckpt_history_deed(f->lease, action, record, NULL, &f->err));
+	drop_lease(f);
+}
+
+/* Damaged, then gone: it comes back as it was, and what was there is kept. */
+static void comes_back(struct fix *f, const char *name)
+{
+	vckpt_autofree char *was = NULL, *is = NULL;
+	char path[PATH_MAX], inside[64], aside[PATH_MAX];
+	size_t n, m;
+
+	state_path(f, name, path);
+	snprintf(inside, sizeof(inside), VCKPT_LOST_FOUND "/cluster/%s", name);
+	state_path(f, inside, aside);
+	OK(f, vckpt_read_file(path, 65536, &was, &n, &f->err));
+	flip(path, 30);
+	mends(f, 1);
+	CU_ASSERT_EQUAL(access(aside, F_OK), 0);
+	/* whose absence means something is not missed */
+	if (strcmp(name, "key.json") != 0) {
+		CU_ASSERT_EQUAL(unlink(path), 0);
+		mends(f, 1);
+	}
+	OK(f, vckpt_read_file(path, 65536, &is, &m, &f->err));
+	CU_ASSERT(n == m && memcmp(was, is, n) == 0);
+}
+
+/* Nobody can tell whether it is the one: it is left. */
+static void stays_damaged(struct fix *f, const char *name)
+{
+	char path[PATH_MAX];
+	json_t *r;
+
+	state_path(f, name, path);
+	flip(path, 30);
+	r = repair(f, true);
+	CU_ASSERT_EQUAL(count(r, "fetched"), 0);
+	CU_ASSERT_EQUAL(count(r, "left"), 1);
+	CU_ASSERT_EQUAL(count(r, "aside"), 0);
+	json_decref(r);
+	flip(path, 30);
+}
+
+static void test_definition(void)
+{
+	static const char other[] = "{\"guests\":[\"n1\",\"n2\"]}";
+	struct fix f, place;
+
+	ready(&f, &place);
+	stays_damaged(&f, "cluster.json"); /* the history does not know it yet */
+	add_deed(&f, "checkpoint", json_object());
+	comes_back(&f, "cluster.json");
+	/* the place has not been told */
+	OK(&f, vckpt_store_write_definition(f.store, HEAT, other, sizeof(other) - 1, &f.err));
+	add_deed(&f, "adopt", json_object());
+	stays_damaged(&f, "cluster.json");
+	flush(&f, place.dir);
+	comes_back(&f, "cluster.json");
+	/* and the other way */
+	add_deed(&place, "checkpoint", json_object());
+	comes_back(&place, "cluster.json");
+	end(&place);
+	end(&f);
+}
+
+static void test_incarnation(void)
+{
+	const struct vckpt_incarnation two = {.number = 2, .restored_from = 1, .time_ns = 7};
+	struct fix f, place;
+
+	ready(&f, &place);
+	comes_back(&f, "incarnation.json");
+	lease_again(&f);
+	OK(&f, vckpt_store_set_incarnation(f.lease, &two, &f.err));
+	drop_lease(&f);
+	add_deed(&f, "restart", json_pack("{s:i}", "incarnation", 2));
+	stays_damaged(&f, "incarnation.json");
+	flush(&f, place.dir);
+	comes_back(&f, "incarnation.json");
+	end(&place);
+	end(&f);
+}
+
+static void test_key(void)
+{
+	char key[PATH_MAX], path[PATH_MAX];
+	struct vckpt_cluster_key is;
+	struct vckpt_receipt r;
+	struct fix f, place;
+	uint64_t epoch;
+	size_t n;
+
+	ready(&f, &place);
+	make_key(&f, "k", key);
+	lease_again(&f);
+	OK(&f, vckpt_cluster_key_use(f.lease, key, false, &n, &f.err));
+	epoch = epoch_of(&f, n1, &(struct content){9, 0, 0, 0}, 1, 0, &r);
+	vckpt_receipt_clear(&r);
+	drop_lease(&f);
+	OK(&f, vckpt_cluster_key_get(f.store, HEAT, &is, &f.err));
+	stays_damaged(&f, "key.json");
+	flush(&f, place.dir);
+	stays_damaged(&f, "key.json");
+	add_deed(&f, "key", json_pack("{s:s}", "key", is.id));
+	comes_back(&f, "key.json");
+	/* what opens one capture comes with its epoch */
+	path_of(&f, epoch, "n1", "key", path);
+	flip(path, 30);
+	mends(&f, 1);
+	end(&place);
+	end(&f);
+}
+
 /* ---- prunes ---- */
 
 static int prune(struct fix *f, uint64_t named, json_t **report)
@@ -424,10 +550,13 @@ static void survives(int error)
 	long point;
 
 	ready(&f, &place);
+	add_deed(&f, "checkpoint", json_object());
 	path_of(&f, 1, "n1", "pack", path);
 	flip(path, 30 * 4096);
 	path_of(&f, 3, "n1", "map", path);
 	CU_ASSERT_EQUAL(unlink(path), 0);
+	state_path(&f, "cluster.json", path);
+	flip(path, 30);
 	fault.error = error;
 	fault.lazy = true;
 	for (point = 1; status; point += unit_step()) {
@@ -471,6 +600,9 @@ static const struct unit_test tests[] = {
 	{"another", test_another},
 	{"killed", test_killed},
 	{"no room", test_no_room},
+	{"definition", test_definition},
+	{"incarnation", test_incarnation},
+	{"key", test_key},
 	{"last copy", test_last_copy},
 	{"only whole", test_only_whole},
 	{"shared", test_shared},

@@ -62,8 +62,12 @@ static void print_deeds(const json_t *r)
 				       tool_number(d, "files"),
 				       tool_bytes(a, tool_number(d, "bytes")), would);
 		} else if (strcmp(what, "fetched") == 0) {
-			printf("epoch %.0f %sfetched from %s\n", tool_number(d, "epoch"), would,
-			       tool_string(d, "from"));
+			if (*file)
+				printf("%s %sfetched from %s\n", file, would,
+				       tool_string(d, "from"));
+			else
+				printf("epoch %.0f %sfetched from %s\n", tool_number(d, "epoch"),
+				       would, tool_string(d, "from"));
 		} else if (strcmp(what, "left") == 0) {
 			printf("%s stays as it is: %s\n", file, tool_string(d, "why"));
 		} else if (*file) {
@@ -75,16 +79,42 @@ static void print_deeds(const json_t *r)
 	}
 }
 
-static bool is_fetched(const json_t *r, json_int_t epoch)
+static bool has_fetched(const json_t *r, const json_t *finding, json_int_t epoch)
 {
 	const json_t *d;
 	size_t i;
 
 	json_array_foreach (json_object_get(r, "deeds"), i, d)
 		if (strcmp(tool_string(d, "what"), "fetched") == 0 &&
-		    json_integer_value(json_object_get(d, "epoch")) == epoch)
+		    (json_object_get(d, "file")
+			     ? strcmp(tool_string(d, "file"), tool_string(finding, "file")) == 0
+			     : json_integer_value(json_object_get(d, "epoch")) == epoch))
 			return true;
 	return false;
+}
+
+static bool hurts(const json_t *finding, json_int_t epoch)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (json_object_get(finding, "hurts"), i, one)
+		if (json_integer_value(json_object_get(one, "epoch")) == epoch)
+			return true;
+	return false;
+}
+
+/* All that it was lost by is there again. */
+static bool is_fetched(const json_t *r, json_int_t epoch)
+{
+	const json_t *f;
+	size_t i;
+
+	json_array_foreach (json_object_get(r, "findings"), i, f)
+		if (strcmp(tool_string(f, "level"), "lost") == 0 && hurts(f, epoch) &&
+		    !has_fetched(r, f, epoch))
+			return false;
+	return true;
 }
 
 static void print_report(const json_t *r)
