@@ -20,7 +20,6 @@ struct places {
 static void end_places(struct places *w)
 {
 	vckpt_places_clear(&w->p);
-	vckpt_reach_free(w->reach);
 }
 
 /* What would be lost with an epoch at a place: the memory of its guests, and copies of layers. */
@@ -131,17 +130,15 @@ static int keep_one(struct places *w, struct vckpt_keep_epoch *epochs, size_t n)
 	return best != NULL;
 }
 
-int vckpt_keep_last_copies(const struct vckpt_store *store, const char *cluster,
-			   struct vckpt_keep_epoch *epochs, size_t n, json_t **silent,
-			   struct vckpt_error *err)
+int vckpt_keep_last_copies(struct vckpt_reach *reach, const char *cluster,
+			   struct vckpt_keep_epoch *epochs, size_t n, json_t **silent)
 {
+	const struct vckpt_store *store = vckpt_reach_store(reach);
 	vckpt_auto(end_places) struct places w = {
-		.store = store, .cluster = cluster, .reach = vckpt_reach_new(store)};
+		.store = store, .cluster = cluster, .reach = reach};
 	int kept = 0;
 
 	*silent = NULL;
-	if (!w.reach)
-		return vckpt_fail_errno(err, "no memory to look at places");
 	/* A list that cannot be read names no place. */
 	vckpt_places_own(store, cluster, &w.p, NULL);
 	w.self = vckpt_places_find(&w.p, vckpt_store_path(store));

@@ -6,17 +6,16 @@
 
 #include "base/error.h"
 #include "store/keep.h"
-#include "store/store.h"
+#include "store/reach.h"
 
 /*
  * Of the epochs that are to go (`keep` false) those stay, with the reason, that are whole here, not
  * whole at any place that can be asked, and on the list of one of these: there something was lost,
  * and this is what it can be mended with.  And of all epochs one stays that is whole, here or
  * elsewhere.  *silent, a new reference: the places that could not be asked.  May block on all
- * places.  Returns how many stay for that, or -1.
+ * places.  Returns how many stay for that.
  */
-int vckpt_keep_last_copies(const struct vckpt_store *store, const char *cluster,
-			   struct vckpt_keep_epoch *epochs, size_t n, json_t **silent,
-			   struct vckpt_error *err);
+int vckpt_keep_last_copies(struct vckpt_reach *reach, const char *cluster,
+			   struct vckpt_keep_epoch *epochs, size_t n, json_t **silent);
 
 #endif

@@ -15,15 +15,19 @@
 #include "store/catalogue.h"
 #include "store/history.h"
 #include "store/lease.h"
+#include "store/places.h"
+#include "store/reach.h"
 
 /* Renewed while it works (store/prune.c). */
 #define LEASE (30 * VCKPT_S)
+#define RENEW (5 * VCKPT_S)
 
 struct plan {
 	struct vckpt_keep_epoch *all;
 	uint64_t *drop;
 	size_t n, n_drop;
 	json_t *silent; /* places that could not be asked */
+	struct vckpt_reach *reach;
 };
 
 static void end_plan(struct plan *p)
@@ -31,6 +35,7 @@ static void end_plan(struct plan *p)
 	free(p->all);
 	free(p->drop);
 	json_decref(p->silent);
+	vckpt_reach_free(p->reach);
 }
 
 static bool is_named(const struct vckpt_prune_request *q, uint64_t epoch)
@@ -77,8 +82,8 @@ static int read_epochs(const struct vckpt_store *store, const char *cluster, str
 	return 0;
 }
 
-static int drop_named(const struct vckpt_store *store, const char *cluster,
-		      const struct vckpt_prune_request *q, struct plan *p, struct vckpt_error *err)
+static int drop_named(const char *cluster, const struct vckpt_prune_request *q, struct plan *p,
+		      struct vckpt_error *err)
 {
 	for (size_t i = 0; i < p->n; i++) {
 		struct vckpt_keep_epoch *k = &p->all[i];
@@ -92,8 +97,7 @@ static int drop_named(const struct vckpt_store *store, const char *cluster,
 		k->keep = !is_named(q, k->epoch);
 		snprintf(k->why, sizeof(k->why), "%s", k->keep ? "" : "named");
 	}
-	if (vckpt_keep_last_copies(store, cluster, p->all, p->n, &p->silent, err) < 0)
-		return -1;
+	vckpt_keep_last_copies(p->reach, cluster, p->all, p->n, &p->silent);
 	for (size_t i = 0; i < p->n; i++)
 		if (is_named(q, p->all[i].epoch) && p->all[i].keep && *p->all[i].why && p->n > 1)
 			return vckpt_fail(err, VCKPT_EREFUSED,
@@ -129,10 +133,9 @@ static int plan(const struct vckpt_store *store, const char *cluster,
 				  "lists them",
 				  cluster, p->n, q->n_epochs, cluster);
 	if (q->n_epochs)
-		return drop_named(store, cluster, q, p, err);
+		return drop_named(cluster, q, p, err);
 	vckpt_keep_plan(p->all, p->n, k);
-	if (vckpt_keep_last_copies(store, cluster, p->all, p->n, &p->silent, err) < 0)
-		return -1;
+	vckpt_keep_last_copies(p->reach, cluster, p->all, p->n, &p->silent);
 	for (size_t i = 0; i < p->n; i++)
 		if (!p->all[i].keep)
 			p->drop[p->n_drop++] = p->all[i].epoch;
@@ -164,13 +167,74 @@ static void note(struct vckpt_lease *lease, const struct vckpt_prune_request *q,
 	vckpt_history_deed(lease, "prune", record, failed, NULL);
 }
 
+/* ---- one at a time ---- */
+
+/* Two prunes at two places could each rely on what the other removes.  Whoever prunes has a lease
+ * at all places that he sees, and two have at least one in common. */
+struct alone {
+	const struct vckpt_prune_request *q;
+	struct vckpt_lease *v[VCKPT_PLACES_MAX];
+	size_t n;
+	uint64_t renewed;
+};
+
+static void end_alone(struct alone *a)
+{
+	for (size_t i = 0; i < a->n; i++)
+		vckpt_lease_release(a->v[i]);
+}
+
+static bool on_tick(void *arg, uint64_t done, uint64_t total)
+{
+	struct alone *a = arg;
+
+	if (vckpt_now() - a->renewed >= RENEW) {
+		a->renewed = vckpt_now();
+		for (size_t i = 0; i < a->n; i++)
+			if (vckpt_lease_renew(a->v[i], NULL) < 0 &&
+			    vckpt_lease_check(a->v[i], NULL) < 0)
+				return false;
+	}
+	return !a->q->tick || a->q->tick(a->q->arg, done, total);
+}
+
+/* Where none can be written nobody prunes. */
+static int be_alone(struct alone *a, struct vckpt_reach *reach, const char *cluster,
+		    struct vckpt_error *err)
+{
+	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
+	const struct vckpt_store *store = vckpt_reach_store(reach);
+	size_t self;
+
+	/* A list that cannot be read names no place. */
+	vckpt_places_own(store, cluster, &p, NULL);
+	self = vckpt_places_find(&p, vckpt_store_path(store));
+	for (size_t i = 0; i < p.n && p.n > 1; i++) {
+		struct vckpt_error why = VCKPT_ERROR_NONE;
+		const struct vckpt_store *at =
+			i == self ? store : vckpt_reach_open(reach, p.v[i].path, NULL);
+
+		if (at)
+			a->v[a->n] = vckpt_lease_acquire_as(VCKPT_LEASE_PRUNE, at, cluster,
+							    a->q->who, NULL, "prune", LEASE, &why);
+		if (at && a->v[a->n])
+			a->n++;
+		if (why.code == VCKPT_EBUSY || (why.code && i == self))
+			return vckpt_fail(err, why.code,
+					  "two places are not pruned at once: %.400s", why.text);
+	}
+	a->renewed = vckpt_now();
+	return 0;
+}
+
 int vckpt_cluster_prune(const struct vckpt_store *store, const char *cluster,
 			const struct vckpt_prune_request *q, json_t **report,
 			struct vckpt_error *err)
 {
-	vckpt_auto(end_plan) struct plan p = {0};
+	vckpt_auto(end_plan) struct plan p = {.reach = vckpt_reach_new(store)};
+	vckpt_auto(end_alone) struct alone alone = {.q = q};
 	struct vckpt_prune_options o = {
-		.max_unused = q->max_unused, .tick = q->tick, .arg = q->arg};
+		.max_unused = q->max_unused, .tick = on_tick, .arg = &alone};
 	struct vckpt_lease *lease = NULL;
 	uint64_t began = vckpt_wallclock();
 	struct vckpt_error own;
@@ -179,7 +243,11 @@ int vckpt_cluster_prune(const struct vckpt_store *store, const char *cluster,
 	*report = NULL;
 	if (!err)
 		err = &own;
+	if (!p.reach)
+		return vckpt_fail_errno(err, "no memory to prune cluster %s", cluster);
 	if (!q->dry_run) {
+		if (be_alone(&alone, p.reach, cluster, err) < 0)
+			return -1;
 		lease = vckpt_lease_acquire(store, cluster, q->who, NULL, "prune", LEASE, err);
 		if (!lease)
 			return -1;

@@ -69,7 +69,8 @@ static bool is_live(const struct record *r)
 
 static const char *const folders[] = {[VCKPT_LEASE_WORK] = "lease",
 				      [VCKPT_LEASE_SUPERVISE] = "supervisor",
-				      [VCKPT_LEASE_FLUSH] = "flusher"};
+				      [VCKPT_LEASE_FLUSH] = "flusher",
+				      [VCKPT_LEASE_PRUNE] = "pruner"};
 
 static int lease_dir(enum vckpt_lease_role role, const struct vckpt_store *store,
 		     const char *cluster, char *out, struct vckpt_error *err)

@@ -8,9 +8,10 @@
  * that pid and start time.  On its own host a lease runs out by CLOCK_BOOTTIME, for other hosts by
  * the wall clock: their clocks should agree to well within the time to live.
  *
- * A cluster has three: one of who works on it, one of who looks after it for long, and works on it
- * now and then (supervise/loop.h), and one of who copies its epochs behind their commits
- * (cluster/behind.h).  They do not know of each other.
+ * A cluster has four: one of who works on it, one of who looks after it for long, and works on it
+ * now and then (supervise/loop.h), one of who copies its epochs behind their commits
+ * (cluster/behind.h), and one that keeps prunes at several places from each other
+ * (cluster/prune.h).  They do not know of each other.
  */
 #ifndef VCKPT_STORE_LEASE_H
 #define VCKPT_STORE_LEASE_H
@@ -34,7 +35,12 @@ struct vckpt_lease_info {
 
 struct vckpt_lease;
 
-enum vckpt_lease_role { VCKPT_LEASE_WORK = 0, VCKPT_LEASE_SUPERVISE, VCKPT_LEASE_FLUSH };
+enum vckpt_lease_role {
+	VCKPT_LEASE_WORK = 0,
+	VCKPT_LEASE_SUPERVISE,
+	VCKPT_LEASE_FLUSH,
+	VCKPT_LEASE_PRUNE
+};
 
 /* Takes the lease of `cluster` for `ttl_ns` or fails at once: VCKPT_EBUSY says who has it, since
  * when and for what.  `host` NULL: this one.  The process that calls is the one whose life counts.

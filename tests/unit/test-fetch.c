@@ -508,6 +508,50 @@ static void test_only_whole(void)
 	end(&f);
 }
 
+/* Epoch 1 is damaged at one of three places: the others may not both give it up, relying on each
+ * other.  So who prunes has a lease at all of them. */
+static void test_two_prunes(void)
+{
+	struct fix f, place, three = {0};
+	struct vckpt_lease_info info;
+	struct vckpt_lease *other;
+	char path[PATH_MAX];
+	json_t *r;
+
+	ready(&f, &place);
+	snprintf(three.dir, sizeof(three.dir), "%.40s.three", f.dir);
+	flush(&f, three.dir);
+	flush(&f, place.dir); /* the list */
+	three.store = vckpt_store_open(three.dir, &three.err);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(three.store);
+	path_of(&three, 1, "n1", "map", path);
+	CU_ASSERT_EQUAL(unlink(path), 0);
+	other = vckpt_lease_acquire_as(VCKPT_LEASE_PRUNE, place.store, HEAT, "alice", NULL, "prune",
+				       MINUTE, &f.err);
+	FAILS(&f, VCKPT_EBUSY, prune(&f, 1, &r));
+	CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "alice"));
+	CU_ASSERT_EQUAL(epochs_left(&f), 3);
+	vckpt_lease_release(other);
+	OK(&f, prune(&f, 1, &r));
+	json_decref(r);
+	OK(&f, vckpt_lease_inspect_as(VCKPT_LEASE_PRUNE, place.store, HEAT, &info, &f.err));
+	CU_ASSERT(!info.live && strcmp(info.owner, "test") == 0);
+	OK(&f, vckpt_lease_inspect_as(VCKPT_LEASE_PRUNE, three.store, HEAT, &info, &f.err));
+	CU_ASSERT(!info.live && strcmp(info.owner, "test") == 0);
+	CU_ASSERT_EQUAL(epochs_left(&f), 2);
+	/* one after the other the second keeps what the first has left to it */
+	OK(&place, prune(&place, 0, &r));
+	json_decref(r);
+	holds(&place, 1, "n1", is[0]);
+	mends(&three, 1);
+	OK(&place, prune(&place, 0, &r));
+	json_decref(r);
+	CU_ASSERT_EQUAL(epochs_left(&place), 1);
+	end(&three);
+	end(&place);
+	end(&f);
+}
+
 /* It is removed if it is named, and so it is told. */
 static void test_only_one(void)
 {
@@ -609,6 +653,7 @@ static const struct unit_test tests[] = {
 	{"unreadable", test_unreadable},
 	{"whose", test_whose},
 	{"only one", test_only_one},
+	{"two prunes", test_two_prunes},
 };
 
 UNIT_MAIN("fetch", tests)
