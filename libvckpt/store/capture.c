@@ -361,7 +361,7 @@ int vckpt_capture_xml(struct vckpt_store_capture *c, const char *xml, size_t len
 
 uint64_t vckpt_capture_done(struct vckpt_store_capture *c)
 {
-	return c->bytes_in - c->packer_in + vckpt_packer_done(c->packer);
+	return c->bytes_in - (c->packer_in - vckpt_packer_done(c->packer)) / 2;
 }
 
 bool vckpt_capture_wait(struct vckpt_store_capture *c, uint64_t ns)

@@ -70,7 +70,7 @@ int vckpt_capture_device(struct vckpt_store_capture *c, const char *part, const 
 int vckpt_capture_xml(struct vckpt_store_capture *c, const char *xml, size_t len,
 		      struct vckpt_error *err);
 
-/* Bytes of pages done so far: packed, or zero.  Never less than before. */
+/* Bytes of pages done so far; one that waits to be packed counts half.  Never less than before. */
 uint64_t vckpt_capture_done(struct vckpt_store_capture *c);
 
 /* Waits, up to `ns` nanoseconds, until no full block waits for the threads any more (or one

@@ -1,5 +1,5 @@
 /*
- * store/pace.h: how fast captures may write, all of a host together.
+ * store/pace.h: when and how fast captures may pack and write, all of a host together.
  *
  * Whoever has written takes the time that this may take and waits until it is over, unless a guest
  * waits for him.  Thread-safe.
@@ -8,6 +8,7 @@
 #define VCKPT_STORE_PACE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/clock.h"
@@ -15,6 +16,7 @@
 struct vckpt_pace {
 	atomic_uint_fast64_t rate; /* bytes a second; 0: as fast as it goes */
 	atomic_uint_fast64_t next; /* vckpt_now() at which all that was taken is over */
+	atomic_bool hold;          /* nothing is packed, while there is memory for what waits */
 };
 
 /* Takes the time for `bytes`; returns when the caller may go on.  `p` may be NULL. */

@@ -20,6 +20,9 @@
 
 #define MAX_THREADS 64
 #define NICE        10
+/* How long what is read waits for the hold to end, and how often that is looked at. */
+#define HELD_MOST (5 * VCKPT_S)
+#define LOOK      (10 * VCKPT_MS)
 
 struct buffer {
 	struct buffer *next;
@@ -62,6 +65,7 @@ struct vckpt_packer {
 	unsigned busy;
 	bool behind;
 	bool closing;
+	uint64_t awaited; /* since when somebody waits for the end; 0: nobody */
 	struct vckpt_error error;
 	atomic_bool failed;
 	struct vckpt_block_ref *blocks;
@@ -362,6 +366,19 @@ static void keep_pace(struct vckpt_packer *p, uint64_t bytes)
 		vckpt_pace_forgive(p->pace, vckpt_now());
 }
 
+/* Under the lock.  For a moment only, since other captures end it. */
+static bool wait_held(struct vckpt_packer *p)
+{
+	uint64_t now = vckpt_now(), till = now + LOOK;
+	struct timespec ts = {(time_t)(till / VCKPT_S), (long)(till % VCKPT_S)};
+
+	if (!p->pace || !atomic_load(&p->pace->hold) || p->behind || p->closing ||
+	    atomic_load(&p->failed) || (p->awaited && now - p->awaited > HELD_MOST))
+		return false;
+	pthread_cond_clockwait(&p->hurry, &p->lock, CLOCK_MONOTONIC, &ts);
+	return true;
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
@@ -379,6 +396,8 @@ static void *worker_main(void *arg)
 			pthread_cond_wait(&p->work, &p->lock);
 			continue;
 		}
+		if (wait_held(p))
+			continue;
 		p->first = b->next;
 		if (!p->first)
 			p->last = &p->first;
@@ -601,6 +620,8 @@ bool vckpt_packer_wait(struct vckpt_packer *p, uint64_t ns)
 	int rc = 0;
 
 	pthread_mutex_lock(&p->lock);
+	if (!p->awaited)
+		p->awaited = vckpt_now();
 	while ((p->first || p->busy) && !atomic_load(&p->failed) && rc == 0)
 		rc = pthread_cond_clockwait(&p->room, &p->lock, CLOCK_MONOTONIC, &ts);
 	empty = (!p->first && !p->busy) || atomic_load(&p->failed);

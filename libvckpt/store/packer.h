@@ -61,7 +61,8 @@ int vckpt_packer_failed(struct vckpt_packer *p, struct vckpt_error *err);
 /* Bytes of pages that are packed. */
 uint64_t vckpt_packer_done(struct vckpt_packer *p);
 
-/* Until the queue is empty, or a thread failed, or the time is over; false then. */
+/* Until the queue is empty, or a thread failed, or the time is over; false then.  From the first of
+ * these on a hold (store/pace.h) counts for some seconds only. */
 bool vckpt_packer_wait(struct vckpt_packer *p, uint64_t ns);
 
 /* Waits for all blocks, syncs.  Then what follows is final. */

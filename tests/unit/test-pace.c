@@ -1,10 +1,11 @@
-/* How fast captures write: no faster than they are told, unless somebody would wait for it. */
+/* When and how fast captures pack and write, unless somebody would wait for it. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "host/local/internal.h"
 #include "store/packer.h"
 #include "unit.h"
 
@@ -101,11 +102,99 @@ static void test_given_up(void)
 	unlink(path);
 }
 
+/* A packer that is held, with so much memory for what waits. */
+static struct vckpt_packer *held(struct vckpt_pool *pool, struct vckpt_pace *pace, char *path)
+{
+	const struct vckpt_packer_how how = {
+		.codec = VCKPT_CODEC_NONE, .threads = 2, .pool = pool, .pace = pace};
+	uint8_t uuid[16] = {1};
+	struct vckpt_packer *p;
+
+	close(mkstemp(path));
+	unlink(path);
+	atomic_store(&pace->hold, true);
+	p = vckpt_packer_start(path, uuid, 1, &how, NULL);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(p);
+	return p;
+}
+
+static void give(struct vckpt_packer *p, unsigned mib)
+{
+	uint8_t page[VCKPT_PAGE] = {7};
+	unsigned place;
+	uint32_t block;
+
+	for (unsigned i = 0; i < mib * (MIB / VCKPT_PAGE); i++)
+		CU_ASSERT_EQUAL_FATAL(vckpt_packer_page(p, page, &block, &place, NULL), 0);
+}
+
+/* While it is held all waits; then all is packed. */
+static void test_hold(void)
+{
+	struct vckpt_pace pace = {0};
+	struct vckpt_pool pool = {64 * MIB};
+	char path[] = "test-pace.XXXXXX";
+	struct vckpt_packer *p = held(&pool, &pace, path);
+
+	give(p, 32);
+	CU_ASSERT_FALSE(vckpt_packer_behind(p));
+	CU_ASSERT_FALSE(vckpt_packer_wait(p, 100 * VCKPT_MS));
+	CU_ASSERT_EQUAL(vckpt_packer_done(p), 0);
+	atomic_store(&pace.hold, false);
+	while (!vckpt_packer_wait(p, VCKPT_S))
+		;
+	CU_ASSERT_EQUAL(vckpt_packer_done(p), 32 * MIB);
+	vckpt_packer_free(p);
+	unlink(path);
+}
+
+/* What memory has no room for is packed, held or not; and whoever waits for the end gets there,
+ * though nobody ends the hold. */
+static void test_hold_ends(void)
+{
+	struct vckpt_pace pace = {0};
+	struct vckpt_pool pool = {4 * MIB};
+	struct vckpt_store_file out;
+	char path[] = "test-pace.XXXXXX";
+	struct vckpt_packer *p = held(&pool, &pace, path);
+
+	give(p, 32);
+	CU_ASSERT_TRUE(vckpt_packer_done(p) > 0);
+	CU_ASSERT_EQUAL(vckpt_packer_finish(p, &out, NULL), 0);
+	CU_ASSERT_EQUAL(vckpt_packer_done(p), 32 * MIB);
+	vckpt_packer_free(p);
+	unlink(path);
+}
+
+/* Ours is not counted: what we use is there to be used. */
+static void test_processors(void)
+{
+	static const struct {
+		uint64_t all, busy, own;
+		unsigned processors;
+		bool taken;
+	} table[] = {
+		{0, 0, 0, 2, true}, /* nothing known yet */
+		{200, 200, 0, 2, true},     {200, 150, 0, 2, true},    {200, 100, 0, 2, false},
+		{200, 0, 0, 2, false},      {200, 200, 100, 2, false}, {200, 200, 99, 2, true},
+		{100, 1, 0, 1, true},       {100, 100, 100, 1, false}, {6400, 6301, 0, 64, true},
+		{6400, 6300, 0, 64, false}, {200, 90, 100, 2, false},
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		CU_ASSERT_EQUAL(vckpt_processors_taken(table[i].all, table[i].busy, table[i].own,
+						       table[i].processors),
+				table[i].taken);
+}
+
 static const struct unit_test tests[] = {
 	{"the time that bytes take", test_pace},
 	{"no faster than told", test_limit},
 	{"nobody waits for the limit", test_nobody_waits},
 	{"given up in the middle", test_given_up},
+	{"held", test_hold},
+	{"a hold that nobody ends", test_hold_ends},
+	{"processors that are taken", test_processors},
 };
 
 UNIT_MAIN("pace", tests)

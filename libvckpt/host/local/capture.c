@@ -20,6 +20,7 @@
 #define HOLD_BACK      150 /* ms */
 #define NAP            (200 * (long)VCKPT_MS / 1000)
 #define PROGRESS_EVERY (250 * VCKPT_MS)
+#define GATE_EVERY     (10 * VCKPT_MS)
 
 struct vckpt_stream {
 	struct vckpt_guest *g;
@@ -47,7 +48,7 @@ struct vckpt_stream {
 	uint64_t drained; /* bytes read into nothing; of whoever reads */
 	uint64_t summed;  /* bytes of the disks' layers */
 	uint64_t began_ns;
-	bool yields;
+	bool quiet;
 };
 
 static uint64_t done(const struct vckpt_stream *st)
@@ -97,6 +98,7 @@ static void progress(struct vckpt_stream *st)
 	if (now - st->told < PROGRESS_EVERY)
 		return;
 	st->told = now;
+	vckpt_weight_look(st->g->s->local);
 	if (st->drained)
 		vckpt_session_log(st->g, VCKPT_DEBUG, "drained %llu bytes",
 				  (unsigned long long)st->drained);
@@ -266,14 +268,14 @@ static void let_gather(const struct vckpt_stream *st, size_t came)
 		nanosleep(&nap, NULL);
 }
 
-/* A guest that stood still until it was read waits for nothing of ours any more, but its agent
- * needs the processor to open the gate. */
+/* A guest feels us while its memory is read, unless it stands still; and its agent needs the
+ * processor to open the gate. */
 static void weigh(struct vckpt_stream *st)
 {
-	bool free_of_us = atomic_load(&st->released) || (st->read && !st->engine->runs_on);
+	bool runs_on = st->engine->runs_on;
 
-	vckpt_weight_yield(st->g->s->local, &st->yields,
-			   free_of_us && !vckpt_capture_behind(st->writer));
+	vckpt_weight_quiet(st->g->s->local, &st->quiet,
+			   atomic_load(&st->released) ? runs_on && !st->read : runs_on || st->read);
 }
 
 /* To the end of the pipe; what comes is parsed until something fails or nobody wants it. */
@@ -357,7 +359,7 @@ static bool on_summed(void *arg, uint64_t bytes)
 /* Until all is packed, here and in the captures that pages of this one lie in. */
 static int settle(struct vckpt_stream *st, struct vckpt_error *err)
 {
-	while (!vckpt_capture_wait(st->writer, PROGRESS_EVERY)) {
+	while (!vckpt_capture_wait(st->writer, st->quiet ? GATE_EVERY : PROGRESS_EVERY)) {
 		progress(st);
 		weigh(st);
 	}
@@ -405,6 +407,7 @@ static void *reader_main(void *arg)
 
 	hold_back(st);
 	vckpt_weight_begin(l);
+	weigh(st);
 	rc = read_all(st, &err);
 	if (rc < 0) {
 		lose(st, &err);
@@ -413,7 +416,7 @@ static void *reader_main(void *arg)
 	} else if (complete(st, &err) < 0 || !(receipt = keep(st, &err))) {
 		lose(st, &err);
 	}
-	vckpt_weight_end(l, &st->yields);
+	vckpt_weight_end(l, &st->quiet);
 	/* Others must not wait for it; abort() comes when this thread is joined, perhaps after
 	 * them. */
 	if (!receipt)

@@ -38,6 +38,11 @@ enum vckpt_claim_kind { VCKPT_CLAIM_CLUSTER, VCKPT_CLAIM_DOMAIN, VCKPT_CLAIM_CHA
 struct vckpt_claim;
 struct vckpt_known;
 
+/* Of the processors, weight.c: time, time that was spent, time that we spent. */
+struct vckpt_ticks {
+	uint64_t all, busy, own;
+};
+
 struct vckpt_local {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a claim or a session went away */
@@ -46,8 +51,9 @@ struct vckpt_local {
 	unsigned untried;  /* journal entries that recovery did not try yet */
 	unsigned kicks;    /* counts reasons to try at once what failed */
 	bool stopping;
-	int capturing, yielding;   /* captures that stream; of these, who could do with less */
-	bool yields;               /* our share is small now */
+	int capturing, quiet;      /* captures that stream; of these, whose guests feel us */
+	bool taken, packs;         /* guests want the processors; our share is a large one */
+	struct vckpt_ticks ticks;  /* when that was looked at */
 	struct vckpt_pool pool;    /* of pages that wait to be packed */
 	struct vckpt_pace pace;    /* of all captures; the newest PREPARE says how fast */
 	struct vckpt_known *known; /* known.c */
@@ -164,10 +170,16 @@ uint64_t vckpt_local_pause_next(uint64_t pause);
 
 /* weight.c: around each capture that streams while its guest runs. */
 void vckpt_weight_begin(struct vckpt_local *l);
-/* Whether it can do with less than a whole share: its guest is released and does not wait for us.
- * *known is what was said before, false at first. */
-void vckpt_weight_yield(struct vckpt_local *l, bool *known, bool yields);
+/* Whether its guest would feel it if we packed now.  *known is what was said before, false at
+ * first.
+ */
+void vckpt_weight_quiet(struct vckpt_local *l, bool *known, bool quiet);
+/* Now and again: are the processors taken? */
+void vckpt_weight_look(struct vckpt_local *l);
 void vckpt_weight_end(struct vckpt_local *l, bool *known);
+/* Do others leave us less than one processor?  Of `all` the time of all of them `busy` was spent,
+ * `own` by us. */
+bool vckpt_processors_taken(uint64_t all, uint64_t busy, uint64_t own, unsigned processors);
 
 /* known.c: which pages the store has, for all captures of one epoch here.  get() may read much;
  * NULL, and it was logged why: all pages are to be written. */
