@@ -72,7 +72,7 @@ static ssize_t write_some(struct vckpt_direct *d, const uint8_t *data, size_t le
 static int write_out(struct vckpt_direct *d, const uint8_t *data, size_t len,
 		     struct vckpt_error *err)
 {
-	if (vckpt_fault_point("store.pack.piece", NULL, err) < 0)
+	if (vckpt_fault_point("store.direct.write", NULL, err) < 0)
 		return -1;
 	while (len > 0) {
 		ssize_t n = write_some(d, data, len);
