@@ -335,6 +335,45 @@ static void test_block(void)
 	vckpt_codec_work_clear(&w);
 }
 
+/* Pages that are not compressed are where they were read, all others where they were wanted. */
+static void test_block_taken(void)
+{
+	static uint8_t raw[2 * VCKPT_PAGE] = "text", to[sizeof(raw)];
+	static uint8_t room[VCKPT_BLOCK_STORED], file[VCKPT_BLOCK_HEADER + sizeof(room)];
+	struct vckpt_codec_work w = {0};
+	struct vckpt_data_key k;
+	struct vckpt_error err;
+
+	vckpt_key_random(&k.key, NULL);
+	place(&k, "heat", 7, "n1");
+	for (int i = 0; i < 4; i++) {
+		enum vckpt_codec codec = i & 1 ? VCKPT_CODEC_LZ4 : VCKPT_CODEC_NONE;
+		const struct vckpt_data_key *key = i & 2 ? &k : NULL;
+		struct vckpt_block_ref ref = {0};
+		const uint8_t *pages = NULL;
+		const void *bytes =
+			vckpt_block_encode(&w, codec, 1, key, 0, raw, 2, room, file, &ref);
+		FILE *tmp = tmpfile();
+
+		CU_ASSERT_PTR_NOT_NULL_FATAL(tmp);
+		memcpy(file + VCKPT_BLOCK_HEADER, bytes, ref.stored);
+		CU_ASSERT_EQUAL(fwrite(file, VCKPT_BLOCK_HEADER + ref.stored, 1, tmp), 1);
+		fflush(tmp);
+		memset(to, 0xee, sizeof(to));
+		CU_ASSERT_EQUAL_FATAL(
+			vckpt_block_take(&w, fileno(tmp), "x", &ref, key, file, to, &pages, &err),
+			0);
+		CU_ASSERT_PTR_EQUAL(pages, i & 1 ? to : file + VCKPT_BLOCK_HEADER);
+		CU_ASSERT_EQUAL(memcmp(raw, pages, sizeof(raw)), 0);
+		memset(to, 0xee, sizeof(to));
+		CU_ASSERT_EQUAL(vckpt_block_read(&w, fileno(tmp), "x", &ref, key, file, to, &err),
+				0);
+		CU_ASSERT_EQUAL(memcmp(raw, to, sizeof(raw)), 0);
+		fclose(tmp);
+	}
+	vckpt_codec_work_clear(&w);
+}
+
 /* A store as it was written when encryption came: what is in tests/data is read for ever. */
 static void test_recorded(void)
 {
@@ -370,6 +409,7 @@ static const struct unit_test tests[] = {
 	{"a key for a cluster that had none", test_later},
 	{"captures put elsewhere", test_moved},
 	{"a block put elsewhere", test_block},
+	{"a block taken", test_block_taken},
 	{"a recorded encrypted store", test_recorded},
 };
 
