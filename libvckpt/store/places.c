@@ -115,6 +115,7 @@ int vckpt_places_put(const struct vckpt_store *store, const char *cluster,
 {
 	vckpt_auto(vckpt_places_clear) struct vckpt_store_places there = {0};
 	json_auto_t *list = json_array(), *j = NULL;
+	unsigned format = VCKPT_SEAL_FORMAT;
 	char path[PATH_MAX];
 
 	if (list_path(store, cluster, path, err) < 0 ||
@@ -126,15 +127,17 @@ int vckpt_places_put(const struct vckpt_store *store, const char *cluster,
 		json_t *one =
 			json_pack("{s:s,s:b}", "path", p->v[i].path, "near", (int)p->v[i].near);
 
-		if (p->v[i].after_commit)
+		if (p->v[i].after_commit) {
 			json_object_set_new(one, "after_commit", json_true());
+			format = VCKPT_SEAL_MARKED;
+		}
 		json_array_append_new(list, one);
 	}
 	j = json_pack("{s:I,s:I,s:O}", "version", (json_int_t)p->version, "lead",
 		      (json_int_t)p->lead, "places", list);
 	if (!j || json_array_size(list) != p->n)
 		return vckpt_fail(err, VCKPT_EUSAGE, "the path of a place must be UTF-8");
-	return vckpt_seal_write_json(path, KIND, j, err);
+	return vckpt_seal_write_json_as(path, KIND, format, j, err);
 }
 
 /* ---- where ---- */

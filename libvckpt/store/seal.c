@@ -55,6 +55,8 @@ char *vckpt_seal(const char *kind, const char *body, size_t body_len, size_t *le
 
 static unsigned highest(const char *kind)
 {
+	if (strcmp(kind, "places") == 0)
+		return VCKPT_SEAL_MARKED;
 	return strcmp(kind, "epoch") == 0 ? VCKPT_SEAL_PAGES : VCKPT_SEAL_FORMAT;
 }
 

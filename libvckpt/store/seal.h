@@ -17,7 +17,9 @@
 /* Only of "epoch". */
 #define VCKPT_SEAL_KEYS  2 /* guests of it are encrypted */
 #define VCKPT_SEAL_PAGES 3 /* there are lists of pages */
-#define VCKPT_SEAL_MAX   ((size_t)64 << 20)
+/* Only of "places". */
+#define VCKPT_SEAL_MARKED 2 /* vckptd copies to one of them by itself */
+#define VCKPT_SEAL_MAX    ((size_t)64 << 20)
 
 /* Returns a malloc'ed file text of *len bytes, NUL added; NULL without memory. */
 char *vckpt_seal(const char *kind, const char *body, size_t body_len, size_t *len);

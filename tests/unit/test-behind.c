@@ -186,6 +186,37 @@ static void test_by_hand(void)
 	end(&f);
 }
 
+static void begins(struct fix *f, const char *with)
+{
+	char path[PATH_MAX], *text = NULL;
+	size_t n;
+
+	OK(f, vckpt_cluster_path(f->store, HEAT, "places.json", path, &f->err));
+	OK(f, vckpt_read_file(path, 65536, &text, &n, &f->err));
+	CU_ASSERT_EQUAL(strncmp(text, with, strlen(with)), 0);
+	free(text);
+}
+
+/* A vckpt that knows of no marks says so, and does not take the list for damaged. */
+static void test_format(void)
+{
+	static const char next[] = "{\"vckpt\":\"places\",\"format\":3,";
+	struct vckpt_store_places p;
+	struct fix f, place;
+
+	begin_two(&f, &place);
+	begins(&f, "{\"vckpt\":\"places\",\"format\":2,");
+	begins(&place, "{\"vckpt\":\"places\",\"format\":2,");
+	mark(&f, &place, VCKPT_FLUSH_BY_HAND);
+	begins(&f, "{\"vckpt\":\"places\",\"format\":1,");
+	begins(&place, "{\"vckpt\":\"places\",\"format\":1,");
+	FAILS(&f, VCKPT_EREFUSED,
+	      vckpt_places_decode(next, strlen(next), "places.json", &p, &f.err));
+	CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "newer vckpt"));
+	end(&place);
+	end(&f);
+}
+
 /* ---- what keeps it ---- */
 
 static void test_failed(void)
@@ -483,11 +514,17 @@ static void test_no_room(void)
 }
 
 static const struct unit_test tests[] = {
-	{"follows", test_follows}, {"by hand", test_by_hand},
-	{"failed", test_failed},   {"busy", test_busy},
-	{"waits", test_waits},     {"meanwhile", test_meanwhile},
-	{"stopped", test_stopped}, {"note damaged", test_note_damaged},
-	{"killed", test_killed},   {"no room", test_no_room},
+	{"follows", test_follows},
+	{"by hand", test_by_hand},
+	{"format", test_format},
+	{"failed", test_failed},
+	{"busy", test_busy},
+	{"waits", test_waits},
+	{"meanwhile", test_meanwhile},
+	{"stopped", test_stopped},
+	{"note damaged", test_note_damaged},
+	{"killed", test_killed},
+	{"no room", test_no_room},
 };
 
 UNIT_MAIN("behind", tests)
