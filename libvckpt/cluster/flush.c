@@ -106,13 +106,17 @@ static int change_list(const struct vckpt_store *store, const char *cluster, con
 static int add_place(struct vckpt_store_places *p, const void *arg, struct vckpt_error *err)
 {
 	const struct flush *f = arg;
-	int changed = vckpt_places_add(p, f->to, f->q->near, err);
+	size_t i = vckpt_places_find(p, f->to);
+	/* Who only says when it is copied says nothing of that. */
+	bool near = f->q->near ||
+		    (f->q->when != VCKPT_FLUSH_AS_IT_IS && i < p->n && p->v[i].near);
+	int changed = vckpt_places_add(p, f->to, near, err);
 	struct vckpt_store_place *place;
 	bool after;
 
 	if (changed < 0)
 		return -1;
-	place = &p->v[vckpt_places_find(p, f->to)];
+	place = &p->v[i];
 	after = f->q->when == VCKPT_FLUSH_AFTER_COMMIT ||
 		(f->q->when == VCKPT_FLUSH_AS_IT_IS && place->after_commit);
 	changed |= after != place->after_commit;

@@ -186,6 +186,38 @@ static void test_by_hand(void)
 	end(&f);
 }
 
+static void is_near(struct fix *f, bool near, bool after_commit)
+{
+	struct vckpt_store_places p;
+
+	OK(f, vckpt_places_own(f->store, HEAT, &p, &f->err));
+	CU_ASSERT(p.n == 2 && p.v[1].near == near && p.v[1].after_commit == after_commit);
+	vckpt_places_clear(&p);
+}
+
+/* When one copies there is another matter than how quick it is. */
+static void test_near(void)
+{
+	struct vckpt_flush_request q = {.who = "test", .near = true};
+	struct fix f, place;
+	json_t *report;
+
+	begin_two(&f, &place);
+	is_near(&f, false, true);
+	q.to = place.dir;
+	OK(&f, vckpt_cluster_flush(f.store, HEAT, &q, &report, &f.err));
+	json_decref(report);
+	is_near(&f, true, true);
+	mark(&f, &place, VCKPT_FLUSH_BY_HAND);
+	is_near(&f, true, false);
+	mark(&f, &place, VCKPT_FLUSH_AFTER_COMMIT);
+	is_near(&f, true, true);
+	mark(&f, &place, VCKPT_FLUSH_AS_IT_IS);
+	is_near(&f, false, true);
+	end(&place);
+	end(&f);
+}
+
 static void begins(struct fix *f, const char *with)
 {
 	char path[PATH_MAX], *text = NULL;
@@ -516,6 +548,7 @@ static void test_no_room(void)
 static const struct unit_test tests[] = {
 	{"follows", test_follows},
 	{"by hand", test_by_hand},
+	{"near", test_near},
 	{"format", test_format},
 	{"failed", test_failed},
 	{"busy", test_busy},
