@@ -345,6 +345,9 @@ int vckpt_cluster_flush(const struct vckpt_store *store, const char *cluster,
 				  "cluster %s has no second place yet: `vckpt flush %s DIR` makes "
 				  "one",
 				  cluster, cluster);
+	if (q->at && vckpt_places_find(&f.p, q->at) == f.p.n)
+		return vckpt_fail(err, VCKPT_ENOTFOUND, "%s is no place of cluster %s any more",
+				  q->at, cluster);
 	flush_places(&f, &first);
 	*report = report_of(&f);
 	wanted = q->enough ? q->enough : json_array_size(f.places) + 1;

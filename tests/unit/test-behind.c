@@ -314,6 +314,27 @@ static void test_busy(void)
 	end(&f);
 }
 
+/* Somebody takes the place away in between. */
+static void test_forgotten(void)
+{
+	struct vckpt_flush_request q = {.who = "test"};
+	struct fix f, place, three;
+	json_t *report;
+
+	begin_two(&f, &place);
+	place_of(&f, "three", &three);
+	mark(&f, &three, VCKPT_FLUSH_AFTER_COMMIT);
+	add_epoch(&f, &is[1]);
+	OK(&f, vckpt_cluster_forget(f.store, HEAT, "test", three.dir, &f.err));
+	q.at = three.dir;
+	FAILS(&f, VCKPT_ENOTFOUND, vckpt_cluster_flush(f.store, HEAT, &q, &report, &f.err));
+	CU_ASSERT_PTR_NULL(report);
+	OK(&f, follow(&f));
+	unit_remove_folder(three.dir);
+	end(&place);
+	end(&f);
+}
+
 /* By hand one waits for what is under way there already. */
 static bool let_go(void *arg, uint64_t done, uint64_t total)
 {
@@ -552,6 +573,7 @@ static const struct unit_test tests[] = {
 	{"format", test_format},
 	{"failed", test_failed},
 	{"busy", test_busy},
+	{"forgotten", test_forgotten},
 	{"waits", test_waits},
 	{"meanwhile", test_meanwhile},
 	{"stopped", test_stopped},
