@@ -10,6 +10,7 @@
 #include "cluster/flush.h"
 #include "store/behind.h"
 #include "store/catalogue.h"
+#include "store/copy.h"
 #include "store/lease.h"
 #include "store/places.h"
 #include "store/reach.h"
@@ -62,6 +63,24 @@ static bool is_failure(const struct vckpt_error *why)
 	return why->code != VCKPT_EBUSY && why->code != VCKPT_ECANCELED;
 }
 
+/* Layers of disks may be missing there, that another host sees or has copied already. */
+static const char *what_stays(const struct behind *b, const char *path, uint64_t epoch,
+			      const json_t *report)
+{
+	vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
+	enum vckpt_copy_state state = VCKPT_COPY_WHOLE;
+	struct vckpt_store *place;
+
+	if (!json_is_true(json_object_get(report, "disks_stay")))
+		return NULL;
+	place = vckpt_place_open(b->store, path, NULL);
+	if (vckpt_catalogue_get(b->store, b->cluster, epoch, &e, NULL) == 0)
+		state = vckpt_copy_look(place, b->cluster, epoch, &e);
+	vckpt_store_close(place);
+	return state == VCKPT_COPY_WHOLE ? NULL
+					 : "disks that this host does not see were not copied";
+}
+
 /* 1: it is at the place now, 0: it was pruned meanwhile, -1.  A note is for people: that it cannot
  * be written is no failure of the copy. */
 static int copy_to(struct behind *b, const char *path, uint64_t epoch, struct vckpt_error *err)
@@ -70,17 +89,17 @@ static int copy_to(struct behind *b, const char *path, uint64_t epoch, struct vc
 		.who = b->q->who, .at = path, .epoch = epoch, .tick = on_tick, .arg = b};
 	vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
 	struct vckpt_error why = VCKPT_ERROR_NONE;
-	json_t *report = NULL;
+	json_auto_t *report = NULL;
 	int rc = vckpt_cluster_flush(b->store, b->cluster, &q, &report, &why);
 
-	json_decref(report);
 	if (b->lost.code)
 		why = b->lost;
 	else if (rc < 0 && vckpt_catalogue_get(b->store, b->cluster, epoch, &e, &why) < 0 &&
 		 why.code == VCKPT_ENOTFOUND)
 		return 0;
 	if (rc == 0 || is_failure(&why))
-		vckpt_behind_note(b->lease, &b->p, path, epoch, rc < 0 ? why.text : NULL, NULL);
+		vckpt_behind_note(b->lease, &b->p, path, epoch,
+				  rc < 0 ? why.text : what_stays(b, path, epoch, report), NULL);
 	return rc == 0 ? 1 : vckpt_fail(err, why.code, "%s", why.text);
 }
 

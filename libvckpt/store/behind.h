@@ -36,7 +36,7 @@ json_t *vckpt_behind(struct vckpt_reach *reach, const struct vckpt_store_places 
 void vckpt_behind_tell(struct vckpt_reach *reach, const struct vckpt_store_places *places,
 		       const char *cluster, uint64_t epoch, json_t *copies);
 
-/* `epoch` is whole at the place, or (error) could not be copied there.  Under the lease
+/* `epoch` is whole at the place, or (error) could not be copied there, or not all of it.  Under the lease
  * VCKPT_LEASE_FLUSH of the store that leads.  Places that are not of the list are forgotten. */
 int vckpt_behind_note(struct vckpt_lease *lease, const struct vckpt_store_places *places,
 		      const char *path, uint64_t epoch, const char *error, struct vckpt_error *err);

@@ -7,10 +7,12 @@
 #include <semaphore.h>
 #include <sys/statvfs.h>
 
+#include "cluster/behind.h"
 #include "cluster/flush.h"
 #include "cluster/prune.h"
 #include "cluster/repair.h"
 #include "fault-kit.h"
+#include "store/behind.h"
 #include "store/copy.h"
 #include "store/layer_copy.h"
 #include "store/prune.h"
@@ -288,6 +290,54 @@ static void test_elsewhere(void)
 	lab_end(&l);
 }
 
+/* What is noted as there, for those who cannot look at the place. */
+static json_int_t noted(struct lab *l, const char *away)
+{
+	struct vckpt_reach *reach = vckpt_reach_new(l->f.store);
+	struct vckpt_store_places p;
+	json_int_t has;
+	json_t *list;
+
+	OK(&l->f, vckpt_places_own(l->f.store, HEAT, &p, &l->f.err));
+	CU_ASSERT_EQUAL(rename(l->place.dir, away), 0);
+	list = vckpt_behind(reach, &p, HEAT, vckpt_wallclock());
+	CU_ASSERT_EQUAL(rename(away, l->place.dir), 0);
+	has = json_integer_value(json_object_get(json_array_get(list, 0), "has"));
+	json_decref(list);
+	vckpt_places_clear(&p);
+	vckpt_reach_free(reach);
+	return has;
+}
+
+/* The same behind a commit: without its disks it is not noted as whole. */
+static void test_behind(void)
+{
+	const struct vckpt_behind_request q = {.who = "test"};
+	char aside[PATH_MAX + 8], away[PATH_MAX];
+	struct vckpt_flush_request mark = {.who = "test", .when = VCKPT_FLUSH_AFTER_COMMIT};
+	struct lab l;
+	json_t *r;
+
+	lab_begin(&l);
+	snprintf(aside, sizeof(aside), "%s.away", l.disks);
+	snprintf(away, sizeof(away), "%.80s.away", l.place.dir);
+	json_decref(flushed(&l));
+	mark.to = l.place.dir;
+	OK(&l.f, vckpt_cluster_flush(l.f.store, HEAT, &mark, &r, &l.f.err));
+	json_decref(r);
+	write_at(l.top, 0, "and what was written since");
+	add_epoch(&l, l.top);
+	CU_ASSERT_EQUAL(rename(l.disks, aside), 0);
+	OK(&l.f, vckpt_cluster_behind(l.f.store, HEAT, &q, &l.f.err));
+	CU_ASSERT_EQUAL(state(l.place.store, 3), VCKPT_COPY_DISKS);
+	CU_ASSERT_EQUAL(noted(&l, away), 0);
+	CU_ASSERT_EQUAL(rename(aside, l.disks), 0);
+	OK(&l.f, vckpt_cluster_behind(l.f.store, HEAT, &q, &l.f.err));
+	CU_ASSERT_EQUAL(state(l.place.store, 3), VCKPT_COPY_WHOLE);
+	CU_ASSERT_EQUAL(noted(&l, away), 3);
+	lab_end(&l);
+}
+
 static void test_pruned(void)
 {
 	const uint64_t two = 2;
@@ -534,9 +584,9 @@ static void test_no_room(void)
 
 static const struct unit_test tests[] = {
 	{"copied", test_copied},           {"damaged", test_damaged}, {"refused", test_refused},
-	{"elsewhere", test_elsewhere},     {"pruned", test_pruned},   {"killed", test_killed},
-	{"no room", test_no_room},         {"beside", test_beside},   {"room", test_room},
-	{"only layers", test_only_layers},
+	{"elsewhere", test_elsewhere},     {"behind", test_behind},   {"pruned", test_pruned},
+	{"killed", test_killed},           {"no room", test_no_room}, {"beside", test_beside},
+	{"room", test_room},               {"only layers", test_only_layers},
 };
 
 UNIT_MAIN("copy-disks", tests)
