@@ -309,10 +309,13 @@ int vckpt_cluster_kill(const struct vckpt_cluster_ctx *ctx, json_t **report,
  * the answer, not a failure: {"cluster", "incarnation", "epoch" (newest committed, 0 none), "busy":
  * {"who", "host", "pid", "purpose", "since" (ns since 1970)} | null, "guests": [{"guest", "domain",
  * "host", "state": "running" | ... | "unknown", "error"?, "detail": {...}}], "suspended": bool (its
- * newest epoch is a suspension, and it was not restarted since), "behind": [...] (vckpt_behind(),
- * store/behind.h)} */
+ * newest epoch is a suspension, and it was not restarted since)} */
 int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
 			 struct vckpt_error *err);
+/* With "behind": [...] (vckpt_behind(), store/behind.h), which takes 10 s more for each place whose
+ * server does not answer. */
+int vckpt_cluster_status_places(const struct vckpt_cluster_ctx *ctx, json_t **status,
+				struct vckpt_error *err);
 
 /* How far the programs in the guests are that say so (vckpt_progress()).  Takes no lease; beside
  * vckpt_cluster_watch() the one asks after the other.  A guest that cannot be asked is in the

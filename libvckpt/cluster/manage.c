@@ -340,22 +340,6 @@ static json_t *guest_status(const struct vckpt_cluster_session *s, uint32_t i,
 	return o;
 }
 
-/* An empty list, and no other place asked, if none is marked. */
-static json_t *places_behind(const struct vckpt_coordinator *c)
-{
-	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
-	struct vckpt_reach *reach;
-	json_t *list;
-
-	if (!vckpt_behind_any(c->store, c->cluster) ||
-	    vckpt_places_own(c->store, c->cluster, &p, NULL) < 0)
-		return json_array();
-	reach = vckpt_reach_new(c->store);
-	list = reach ? vckpt_behind(reach, &p, c->cluster, vckpt_wallclock()) : json_array();
-	vckpt_reach_free(reach);
-	return list;
-}
-
 int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
 			 struct vckpt_error *err)
 {
@@ -384,13 +368,43 @@ int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
 	for (uint32_t i = 0; i < q.m.n && rc == 0; i++)
 		json_array_append_new(list, guest_status(&s, i, &q.answers[i]));
 	if (rc == 0)
-		*status = json_pack("{s:s,s:I,s:I,s:o,s:O,s:b,s:o}", "cluster", s.c.cluster,
+		*status = json_pack("{s:s,s:I,s:I,s:o,s:O,s:b}", "cluster", s.c.cluster,
 				    "incarnation", (json_int_t)inc.number, "epoch",
 				    (json_int_t)epoch, "busy", busy(&s.c), "guests", list,
-				    "suspended", suspended, "behind", places_behind(&s.c));
+				    "suspended", suspended);
 	json_decref(list);
 	vckpt_ask_machine_clear(&q);
 	return rc;
+}
+
+/* An empty list, and no other place asked, if none is marked. */
+static json_t *places_behind(const struct vckpt_store *store, const char *cluster)
+{
+	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
+	struct vckpt_reach *reach;
+	json_t *list;
+
+	if (!vckpt_behind_any(store, cluster) || vckpt_places_own(store, cluster, &p, NULL) < 0)
+		return json_array();
+	reach = vckpt_reach_new(store);
+	list = reach ? vckpt_behind(reach, &p, cluster, vckpt_wallclock()) : json_array();
+	vckpt_reach_free(reach);
+	return list;
+}
+
+int vckpt_cluster_status_places(const struct vckpt_cluster_ctx *ctx, json_t **status,
+				struct vckpt_error *err)
+{
+	struct vckpt_store *store;
+
+	if (vckpt_cluster_status(ctx, status, err) < 0)
+		return -1;
+	store = vckpt_store_open(ctx->store, err);
+	if (!store)
+		return -1;
+	json_object_set_new(*status, "behind", places_behind(store, ctx->cluster));
+	vckpt_store_close(store);
+	return 0;
 }
 
 /* ---- hosts ---- */

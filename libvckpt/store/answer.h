@@ -7,6 +7,7 @@
 #ifndef VCKPT_STORE_ANSWER_H
 #define VCKPT_STORE_ANSWER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/clock.h"
@@ -16,5 +17,13 @@
 
 /* Whatever the answer is.  VCKPT_ETIME: not within `ns`.  Thread-safe. */
 int vckpt_answer(const char *path, uint64_t ns, struct vckpt_error *err);
+
+/*
+ * For who wants to know more of `path` than that: a child has the text (malloc'ed; NULL: none) of
+ * `make`, which may block there.  Its length, without a NUL; 0: there was none, or not within `ns`,
+ * or it has `size` bytes or more.  `make` may take no lock that a thread of this program has.
+ */
+size_t vckpt_answer_with(const char *path, char *(*make)(void *arg), void *arg, char *text,
+			 size_t size, uint64_t ns);
 
 #endif

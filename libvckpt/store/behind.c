@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "store/answer.h"
 #include "store/catalogue.h"
 #include "store/copy.h"
 #include "store/layout.h"
@@ -17,6 +18,9 @@
 
 #define KIND "behind"
 #define NAME "behind.json"
+
+/* To see what a place has; one that answers at first may not do so for long. */
+#define LOOK (10 * VCKPT_S)
 
 /* ---- notes: [{"path", "has", "epoch", "time_ns", "host", "error"?}] ---- */
 
@@ -225,6 +229,38 @@ static json_t *behind_at(const struct seen *s, const char *path, const uint64_t 
 	return j;
 }
 
+struct look {
+	struct vckpt_reach *reach;
+	const char *path, *cluster;
+	const json_t *notes;
+	const uint64_t *epochs;
+	size_t n;
+	uint64_t now;
+};
+
+static char *look_there(void *arg)
+{
+	const struct look *l = arg;
+	struct seen s = look_at(l->reach, l->path, l->cluster, l->notes);
+	json_auto_t *j = behind_at(&s, l->path, l->epochs, l->n, l->now);
+
+	return j ? json_dumps(j, JSON_COMPACT) : NULL;
+}
+
+/* Whoever asks must not sleep with a server that is gone. */
+static json_t *look_aside(struct look *l)
+{
+	const struct seen silent = {.store = vckpt_reach_store(l->reach),
+				    .cluster = l->cluster,
+				    .note = note_of(l->notes, l->path),
+				    .silent = true};
+	char text[8192];
+	size_t len = vckpt_answer_with(l->path, look_there, l, text, sizeof(text), LOOK);
+	json_t *j = len ? json_loadb(text, len, 0, NULL) : NULL;
+
+	return j ? j : behind_at(&silent, l->path, l->epochs, l->n, l->now);
+}
+
 json_t *vckpt_behind(struct vckpt_reach *reach, const struct vckpt_store_places *places,
 		     const char *cluster, uint64_t now)
 {
@@ -238,12 +274,10 @@ json_t *vckpt_behind(struct vckpt_reach *reach, const struct vckpt_store_places 
 		return list;
 	for (size_t i = 0; i < places->n && n; i++) {
 		const char *path = places->v[i].path;
-		struct seen s;
+		struct look l = {reach, path, cluster, notes, epochs, n, now};
 
-		if (i == places->lead || !places->v[i].after_commit)
-			continue;
-		s = look_at(reach, path, cluster, notes);
-		json_array_append_new(list, behind_at(&s, path, epochs, n, now));
+		if (i != places->lead && places->v[i].after_commit)
+			json_array_append_new(list, look_aside(&l));
 	}
 	return list;
 }

@@ -26,7 +26,7 @@ bool vckpt_behind_any(const struct vckpt_store *store, const char *cluster);
  * of the store), "state", "has" (the newest that is whole there, 0 none), "behind_ns" (for so long
  * there has been one that it does not have), "error" (of "failed"), "host" (who noted that)}].
  * "state" of the newest: "whole", "copying", "pending", "failed"; else as vckpt_copy_name().
- * Empty if the cluster has no epoch.
+ * Empty if the cluster has no epoch.  Each place is looked at by a child, for at most 10 s.
  */
 json_t *vckpt_behind(struct vckpt_reach *reach, const struct vckpt_store_places *places,
 		     const char *cluster, uint64_t now);

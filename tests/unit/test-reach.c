@@ -12,6 +12,7 @@
 #include "cluster/flush.h"
 #include "cluster/repair.h"
 #include "store/answer.h"
+#include "store/behind.h"
 #include "store/copy.h"
 #include "store/nearest.h"
 #include "store/places.h"
@@ -230,12 +231,44 @@ static void test_once_in_repair(void)
 	done(&f, &two, &three);
 }
 
+/* As `status` asks: a server that is gone when it was asked already whether it is there. */
+static void test_behind(void)
+{
+	struct vckpt_flush_request q = {.who = "test", .when = VCKPT_FLUSH_AFTER_COMMIT};
+	struct vckpt_store_places p;
+	struct vckpt_reach *r;
+	struct fix f, two, three;
+	json_t *list;
+
+	ready(&f, &two, &three);
+	q.to = two.dir;
+	OK(&f, vckpt_cluster_flush(f.store, HEAT, &q, &list, &f.err));
+	json_decref(list);
+	q.to = three.dir;
+	OK(&f, vckpt_cluster_flush(f.store, HEAT, &q, &list, &f.err));
+	json_decref(list);
+	OK(&f, vckpt_places_own(f.store, HEAT, &p, &f.err));
+	CU_ASSERT_PTR_NOT_NULL_FATAL(realpath(two.dir, silent));
+	strcat(silent, "/clusters/");
+	CU_ASSERT_EQUAL(vckpt_answer(p.v[1].path, VCKPT_ANSWER_PATIENCE, &f.err), 0);
+	r = vckpt_reach_new(f.store);
+	list = vckpt_behind(r, &p, HEAT, vckpt_wallclock());
+	CU_ASSERT_EQUAL(json_array_size(list), 2);
+	CU_ASSERT_STRING_EQUAL(state_of(list, 0), "does not answer");
+	CU_ASSERT_STRING_EQUAL(state_of(list, 1), "whole");
+	json_decref(list);
+	vckpt_reach_free(r);
+	vckpt_places_clear(&p);
+	done(&f, &two, &three);
+}
+
 static const struct unit_test tests[] = {
 	{"ask", test_ask},
 	{"copies", test_copies},
 	{"goes on", test_goes_on},
 	{"once for all guests", test_once_for_guests},
 	{"once in a repair", test_once_in_repair},
+	{"behind", test_behind},
 };
 
 UNIT_MAIN("reach", tests)

@@ -61,7 +61,7 @@ static int run_status(struct tool *t, int argc, char **argv)
 	tool_parse(t, &status_argp, "status", argc, argv, &cluster);
 	if (tool_pick_cluster(t, cluster, name, &err) < 0)
 		return tool_failed(t, "status", &err);
-	code = tool_ask(t, "status", name, vckpt_cluster_status, &answer);
+	code = tool_ask(t, "status", name, vckpt_cluster_status_places, &answer);
 	if (code == 0 && !t->json)
 		print_status(answer);
 	json_decref(answer);
