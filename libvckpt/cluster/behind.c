@@ -109,6 +109,11 @@ static bool is_owed(const json_t *place)
 	return strcmp(vckpt_json_text(place, "state"), "whole") != 0;
 }
 
+static bool is_last(const struct behind *b, const json_t *place)
+{
+	return b->q->last && strcmp(vckpt_json_text(place, "path"), b->q->last) == 0;
+}
+
 /* One try for each place.  *copied: of how many; *first: why the first other one was not. */
 static int try_places(struct behind *b, uint64_t *epoch, unsigned *copied,
 		      struct vckpt_error *first, struct vckpt_error *err)
@@ -116,22 +121,24 @@ static int try_places(struct behind *b, uint64_t *epoch, unsigned *copied,
 	struct vckpt_reach *reach = vckpt_reach_new(b->store);
 	json_auto_t *list =
 		reach ? vckpt_behind(reach, &b->p, b->cluster, vckpt_wallclock()) : NULL;
-	const json_t *one;
-	size_t i;
+	size_t n = json_array_size(list);
 
 	vckpt_reach_free(reach);
 	if (!list)
 		return vckpt_fail_errno(err, "no memory to look at places");
 	*copied = 0;
-	json_array_foreach (list, i, one) {
+	for (size_t i = 0; i < 2 * n; i++) {
+		const json_t *one = json_array_get(list, i % n);
 		struct vckpt_error why = VCKPT_ERROR_NONE;
 		int rc;
 
 		*epoch = (uint64_t)json_integer_value(json_object_get(one, "epoch"));
-		if (!is_owed(one))
+		if (!is_owed(one) || is_last(b, one) != (i >= n))
 			continue;
 		if (take_lease(b, err) < 0 || vckpt_fault_point("cluster.behind", NULL, err) < 0)
 			return -1;
+		if (b->q->at)
+			b->q->at(b->q->arg, vckpt_json_text(one, "path"));
 		rc = copy_to(b, vckpt_json_text(one, "path"), *epoch, &why);
 		if (why.code == VCKPT_ECANCELED || b->lost.code)
 			return vckpt_fail(err, why.code, "%s", why.text);

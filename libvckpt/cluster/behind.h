@@ -17,7 +17,9 @@ struct vckpt_behind_request {
 	const char *who; /* for leases */
 	/* As in cluster/flush.h; false: VCKPT_ECANCELED. */
 	bool (*tick)(void *arg, uint64_t done, uint64_t total);
+	void (*at)(void *arg, const char *path); /* a place is begun with; may be NULL */
 	void *arg;
+	const char *last; /* a place for which the others do not wait; may be NULL */
 };
 
 /*

@@ -285,6 +285,43 @@ static void test_failed(void)
 	end(&f);
 }
 
+/* The places in the order in which they are begun with. */
+static void add_path(void *arg, const char *path)
+{
+	char *all = arg;
+
+	strcat(all, strrchr(path, '.'));
+}
+
+/* For one that is said to hang the others do not wait. */
+static void test_last(void)
+{
+	struct fix f, place, three;
+	struct vckpt_store_places p;
+	char all[80] = "";
+	struct vckpt_behind_request q = {.who = "vckptd", .at = add_path, .arg = all};
+
+	begin_two(&f, &place);
+	place_of(&f, "three", &three);
+	mark(&f, &three, VCKPT_FLUSH_AFTER_COMMIT);
+	add_epoch(&f, &is[1]);
+	OK(&f, vckpt_places_own(f.store, HEAT, &p, &f.err));
+	q.last = p.v[1].path;
+	OK(&f, vckpt_cluster_behind(f.store, HEAT, &q, &f.err));
+	CU_ASSERT_STRING_EQUAL(all, ".three.two");
+	CU_ASSERT_STRING_EQUAL(told(&f, 2, 1), "whole");
+	CU_ASSERT_STRING_EQUAL(told(&f, 2, 2), "whole");
+	all[0] = '\0';
+	q.last = NULL;
+	add_epoch(&f, &is[2]);
+	OK(&f, vckpt_cluster_behind(f.store, HEAT, &q, &f.err));
+	CU_ASSERT_STRING_EQUAL(all, ".two.three");
+	vckpt_places_clear(&p);
+	unit_remove_folder(three.dir);
+	end(&place);
+	end(&f);
+}
+
 /* Who is at the place, or does the same for another host, is waited for by coming again. */
 static void test_busy(void)
 {
@@ -572,6 +609,7 @@ static const struct unit_test tests[] = {
 	{"near", test_near},
 	{"format", test_format},
 	{"failed", test_failed},
+	{"last", test_last},
 	{"busy", test_busy},
 	{"forgotten", test_forgotten},
 	{"waits", test_waits},

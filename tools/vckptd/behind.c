@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -24,7 +25,12 @@
 
 #define NAME      "vckptd-copy"
 #define FILE_MAX  (1u << 20)
-#define DELAY_MAX 60            /* seconds to the next try */
+#define DELAY_MAX 900           /* seconds to the next try */
+#define BUSY_MAX  60            /* while somebody else is at it */
+#define SILENCE   120           /* seconds without a word of who copies; twice that the next time */
+#define LONGEST   3600          /* of these */
+#define STUCK_MAX 16            /* given up, and not gone: in a server that does not answer */
+#define REAP_US   50000
 #define PATIENCE  (5 * VCKPT_S) /* with those that are to end */
 
 /* A cluster. */
@@ -38,10 +44,16 @@ struct job {
 	/* the loop's */
 	bool runs;
 	pid_t pid;
-	int hold, said; /* pipes: it ends when `hold` is closed; what it says */
-	struct event *hears, *again;
-	unsigned delay;
-	char text[480];
+	int hold; /* a socket: it ends when this is closed, tells at which place it is and that it
+		   * goes on, and hears which place is to be the last */
+	int said; /* a pipe: what it says */
+	struct event *hears, *ticks, *again;
+	struct event *watch; /* it has said nothing for too long, or (over) is to be reaped */
+	bool over;
+	uint64_t until;
+	unsigned delay, silence;
+	char at[PATH_MAX], last[PATH_MAX]; /* places, or "" */
+	char text[480], told[480];         /* the same is not logged twice */
 	size_t len;
 };
 
@@ -52,7 +64,8 @@ struct behind {
 	const struct vckpt_log *log;
 	struct event_base *base;
 	struct event *wakes;
-	int wake; /* eventfd: a job is due */
+	int wake;               /* eventfd: a job is due */
+	pid_t stuck[STUCK_MAX]; /* the loop's; 0: none */
 	char file[PATH_MAX];
 };
 
@@ -104,6 +117,7 @@ static struct job *add(struct behind *b, const char *store, const char *cluster)
 		return NULL;
 	j->owner = b;
 	j->hold = j->said = -1;
+	j->silence = SILENCE;
 	j->store = strdup(store);
 	j->cluster = strdup(cluster);
 	if (!j->store || !j->cluster) {
@@ -179,7 +193,11 @@ static void let_go(struct job *j)
 {
 	if (j->hears)
 		event_free(j->hears);
-	j->hears = NULL;
+	if (j->ticks)
+		event_free(j->ticks);
+	j->hears = j->ticks = NULL;
+	if (j->watch)
+		event_del(j->watch);
 	vckpt_close_fd(&j->hold);
 	vckpt_close_fd(&j->said);
 	j->runs = false;
@@ -188,13 +206,17 @@ static void let_go(struct job *j)
 /* `why` "": somebody else is at it. */
 static void try_again(struct job *j, const char *why)
 {
+	const unsigned most = *why ? DELAY_MAX : BUSY_MAX;
 	struct timeval tv = {0};
 
-	j->delay = !j->delay ? 1 : j->delay < DELAY_MAX / 2 ? 2 * j->delay : DELAY_MAX;
+	j->delay = !j->delay ? 1 : j->delay < most / 2 ? 2 * j->delay : most;
 	tv.tv_sec = j->delay;
-	if (*why)
+	if (*why && strcmp(why, j->told) != 0)
 		vckpt_log(j->owner->log, VCKPT_WARN, "behind",
-			  "cluster %s: %s; tried again in %u s", j->cluster, why, j->delay);
+			  "cluster %s: %s; tried again in %u s, and then less and less often",
+			  j->cluster, why, j->delay);
+	if (*why)
+		snprintf(j->told, sizeof(j->told), "%s", why);
 	event_add(j->again, &tv);
 }
 
@@ -209,30 +231,122 @@ static void strike_out(struct job *j)
 	*at = j->next;
 	write_list(b);
 	event_free(j->again);
+	event_free(j->watch);
 	free_job(j);
 }
 
 static void ended(struct job *j, int status)
 {
 	struct behind *b = j->owner;
-	bool failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
-	bool busy = WIFEXITED(status) && WEXITSTATUS(status) == VCKPT_EBUSY;
+	const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	const bool hopeless = code == VCKPT_EUSAGE; /* there is no such store */
 	bool due;
 
 	pthread_mutex_lock(&b->lock);
 	due = j->due;
-	if (!failed && !due && !j->sessions) {
+	if ((!code || hopeless) && !due && !j->sessions) {
+		if (hopeless)
+			vckpt_log(b->log, VCKPT_WARN, "behind", "cluster %s: %s; not tried again",
+				  j->cluster, j->text);
 		strike_out(j);
 		pthread_mutex_unlock(&b->lock);
 		return;
 	}
 	pthread_mutex_unlock(&b->lock);
-	if (!failed)
+	if (!code) {
 		j->delay = 0;
+		j->silence = SILENCE;
+		j->told[0] = j->last[0] = '\0';
+	}
 	if (due)
 		start(j);
-	else if (failed)
-		try_again(j, busy ? "" : *j->text ? j->text : "the process that copies was killed");
+	else if (code == VCKPT_EBUSY)
+		try_again(j, "");
+	else if (code)
+		try_again(j, *j->text ? j->text : "the process that copies was killed");
+}
+
+/* Those that were killed and are gone by now are no more among them. */
+static pid_t *free_slot(struct behind *b)
+{
+	pid_t *slot = NULL;
+
+	for (size_t i = 0; i < STUCK_MAX; i++) {
+		if (b->stuck[i] && waitpid(b->stuck[i], NULL, WNOHANG) != 0)
+			b->stuck[i] = 0;
+		if (!b->stuck[i])
+			slot = &b->stuck[i];
+	}
+	return slot;
+}
+
+/* It sleeps in a server that is gone, and not even a signal may wake it.  The other places must not
+ * wait for it. */
+static void give_up(struct job *j)
+{
+	kill(j->pid, SIGKILL);
+	*free_slot(j->owner) = j->pid; /* start() has seen that there is one */
+	snprintf(j->text, sizeof(j->text),
+		 "the copy to %.300s did not go on for %u s and was given up: is its server gone?",
+		 *j->at ? j->at : "a place", j->silence);
+	snprintf(j->last, sizeof(j->last), "%s", j->at);
+	j->silence = j->silence < LONGEST / 2 ? 2 * j->silence : LONGEST;
+	let_go(j);
+	try_again(j, j->text);
+}
+
+static void reap(struct job *j)
+{
+	const struct timeval soon = {0, REAP_US};
+	int status = VCKPT_EFAIL << 8;
+
+	if (waitpid(j->pid, &status, WNOHANG) != 0) {
+		let_go(j);
+		ended(j, status);
+	} else if (vckpt_now() < j->until) {
+		event_add(j->watch, &soon);
+	} else {
+		give_up(j);
+	}
+}
+
+static void on_watch(evutil_socket_t fd, short what, void *arg)
+{
+	struct job *j = arg;
+
+	(void)fd;
+	(void)what;
+	if (j->over)
+		reap(j);
+	else if (j->runs)
+		give_up(j);
+}
+
+static void be_patient(struct job *j)
+{
+	const struct timeval tv = {j->silence, 0};
+
+	event_add(j->watch, &tv);
+}
+
+static void on_tick_of(evutil_socket_t fd, short what, void *arg)
+{
+	struct job *j = arg;
+	char at[PATH_MAX];
+	ssize_t n = recv(fd, at, sizeof(at) - 1, MSG_DONTWAIT);
+
+	(void)what;
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n <= 0) {
+		event_del(j->ticks);
+		return;
+	}
+	at[n] = '\0';
+	if (*at)
+		snprintf(j->at, sizeof(j->at), "%s", at);
+	if (!j->over)
+		be_patient(j);
 }
 
 static void on_said(evutil_socket_t fd, short what, void *arg)
@@ -241,7 +355,6 @@ static void on_said(evutil_socket_t fd, short what, void *arg)
 	size_t room = sizeof(j->text) - 1 - j->len;
 	char more[256];
 	ssize_t n = read(fd, more, sizeof(more));
-	int status = 0;
 
 	(void)what;
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
@@ -253,11 +366,11 @@ static void on_said(evutil_socket_t fd, short what, void *arg)
 	}
 	j->text[j->len] = '\0';
 	j->text[strcspn(j->text, "\n")] = '\0';
-	/* Its end of the pipe was the last thing that it had. */
-	while (waitpid(j->pid, &status, 0) < 0 && errno == EINTR)
-		;
-	let_go(j);
-	ended(j, status);
+	/* Its end of the pipe was the last thing that it had; but to close a file may take long. */
+	j->over = true;
+	j->until = vckpt_now() + j->silence * VCKPT_S;
+	event_del(j->hears);
+	reap(j);
 }
 
 static int spawn(struct job *j, struct vckpt_error *err)
@@ -267,16 +380,20 @@ static int spawn(struct job *j, struct vckpt_error *err)
 	vckpt_autofd int in = -1, out = -1;
 	int hold[2], said[2];
 
-	if (pipe2(hold, O_CLOEXEC) < 0)
-		return vckpt_fail_errno(err, "no pipe for a process that copies");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, hold) < 0)
+		return vckpt_fail_errno(err, "no socket for a process that copies");
 	in = hold[0];
 	j->hold = hold[1];
+	if (*j->last)
+		send(j->hold, j->last, strlen(j->last), MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (pipe2(said, O_CLOEXEC) < 0)
 		return vckpt_fail_errno(err, "no pipe for a process that copies");
 	out = said[1];
 	j->said = said[0];
 	j->hears = event_new(b->base, j->said, EV_READ | EV_PERSIST, on_said, j);
-	if (!j->hears || event_add(j->hears, NULL) < 0)
+	j->ticks = event_new(b->base, j->hold, EV_READ | EV_PERSIST, on_tick_of, j);
+	if (!j->hears || !j->ticks || event_add(j->hears, NULL) < 0 ||
+	    event_add(j->ticks, NULL) < 0)
 		return vckpt_fail(err, VCKPT_ESYSTEM, "no memory for a process that copies");
 	return vckpt_spawn(argv, environ, in, out, &j->pid, err);
 }
@@ -289,10 +406,18 @@ static void start(struct job *j)
 	j->due = false;
 	pthread_mutex_unlock(&j->owner->lock);
 	event_del(j->again);
-	j->len = 0;
-	j->runs = true;
-	if (spawn(j, &err) == 0)
+	if (!free_slot(j->owner)) {
+		try_again(j, "too many processes that copy were given up and do not end");
 		return;
+	}
+	j->len = 0;
+	j->at[0] = '\0';
+	j->over = false;
+	j->runs = true;
+	if (spawn(j, &err) == 0) {
+		be_patient(j);
+		return;
+	}
 	let_go(j);
 	try_again(j, err.text);
 }
@@ -322,7 +447,9 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	for (; j; j = j->next) {
 		if (!j->again)
 			j->again = evtimer_new(b->base, on_again, j);
-		if (!j->again)
+		if (!j->watch)
+			j->watch = evtimer_new(b->base, on_watch, j);
+		if (!j->again || !j->watch)
 			vckpt_log(b->log, VCKPT_WARN, "behind", "cluster %s: no memory to copy it",
 				  j->cluster);
 		else if (!j->runs && is_due(b, j)) {
@@ -369,10 +496,11 @@ int behind_serve(struct behind *b, struct event_base *base, struct vckpt_error *
 
 bool behind_idle(struct behind *b)
 {
-	bool idle;
+	bool idle = true;
 
 	pthread_mutex_lock(&b->lock);
-	idle = !b->jobs;
+	for (const struct job *j = b->jobs; j; j = j->next)
+		idle &= !j->runs && !j->due && !j->sessions && j->delay == DELAY_MAX;
 	pthread_mutex_unlock(&b->lock);
 	return idle;
 }
@@ -380,6 +508,7 @@ bool behind_idle(struct behind *b)
 /* One that sleeps in a server that is gone is left to itself. */
 static void stop(struct job *j, uint64_t until)
 {
+	const struct timespec a_while = {0, REAP_US * 1000L};
 	struct pollfd p = {.fd = j->said, .events = POLLIN};
 	char text[256];
 
@@ -390,7 +519,8 @@ static void stop(struct job *j, uint64_t until)
 			break;
 	}
 	kill(j->pid, SIGKILL);
-	waitpid(j->pid, NULL, vckpt_now() < until ? 0 : WNOHANG);
+	while (waitpid(j->pid, NULL, WNOHANG) == 0 && vckpt_now() < until)
+		nanosleep(&a_while, NULL);
 }
 
 void behind_free(struct behind *b)
@@ -410,6 +540,8 @@ void behind_free(struct behind *b)
 		let_go(j);
 		if (j->again)
 			event_free(j->again);
+		if (j->watch)
+			event_free(j->watch);
 		free_job(j);
 	}
 	if (b->wakes)
@@ -421,19 +553,58 @@ void behind_free(struct behind *b)
 
 /* ---- the process's part ---- */
 
+struct line {
+	bool there; /* standard input is the daemon's socket */
+	uint64_t ticked;
+	char last[PATH_MAX];
+};
+
+static void say(const struct line *l, const char *text, size_t len)
+{
+	if (l->there)
+		send(STDIN_FILENO, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static void find_line(struct line *l)
+{
+	socklen_t size = sizeof(int);
+	ssize_t n = 0;
+	int type;
+
+	l->there = getsockopt(STDIN_FILENO, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+		   type == SOCK_SEQPACKET;
+	if (l->there)
+		n = recv(STDIN_FILENO, l->last, sizeof(l->last) - 1, MSG_DONTWAIT);
+	l->last[n > 0 ? n : 0] = '\0';
+}
+
+static void on_place(void *arg, const char *path)
+{
+	say(arg, path, strlen(path));
+}
+
 static bool on_tick(void *arg, uint64_t done, uint64_t total)
 {
 	struct pollfd p = {.fd = STDIN_FILENO};
+	struct line *l = arg;
 
-	(void)arg;
 	(void)done;
 	(void)total;
+	if (vckpt_now() - l->ticked >= VCKPT_S) {
+		l->ticked = vckpt_now();
+		say(l, "", 1);
+	}
 	return poll(&p, 1, 0) <= 0 || !(p.revents & POLLHUP);
 }
 
 int behind_run(const struct options *o, struct vckpt_error *err)
 {
-	const struct vckpt_behind_request q = {.who = "vckptd", .tick = on_tick};
+	struct line line = {0};
+	const struct vckpt_behind_request q = {.who = "vckptd",
+					       .tick = on_tick,
+					       .at = on_place,
+					       .arg = &line,
+					       .last = line.last};
 	struct vckpt_store *store;
 	int rc;
 
@@ -444,7 +615,11 @@ int behind_run(const struct options *o, struct vckpt_error *err)
 	 */
 	setpriority(PRIO_PROCESS, 0, 19);
 	syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
+	find_line(&line);
 	store = vckpt_store_open(o->store, err);
+	/* There is none any more: nobody need come again. */
+	if (!store && err->code == VCKPT_ENOTFOUND)
+		err->code = VCKPT_EUSAGE;
 	rc = store ? vckpt_cluster_behind(store, o->behind, &q, err) : -1;
 	vckpt_store_close(store);
 	return rc;

@@ -57,7 +57,8 @@ static const struct argp_option option_list[] = {
 	 "Folder of the site's hooks (VCKPT_HOOKS; " VCKPT_LOCAL_HOOKS ")", 0},
 	{"copy-behind", OPT_BEHIND, "CLUSTER", 0,
 	 "Only copy its newest checkpoint to the places that are marked for it, as vckptd has done "
-	 "behind each checkpoint; with --store",
+	 "behind each checkpoint; with --store.  Ends when its standard input is a pipe that "
+	 "nobody holds any more",
 	 0},
 	{"store", OPT_STORE, "DIR", 0, "With --copy-behind: the store", 0},
 	{"log", 'l', "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
