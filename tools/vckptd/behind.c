@@ -597,6 +597,18 @@ static bool on_tick(void *arg, uint64_t done, uint64_t total)
 	return poll(&p, 1, 0) <= 0 || !(p.revents & POLLHUP);
 }
 
+/* The daemon is spared when memory is short; this one need not be. */
+static void be_as_others(void)
+{
+	static const char path[] = "/proc/self/oom_score_adj";
+	char text[16];
+	ssize_t n = vckpt_proc_read(path, text, sizeof(text));
+	vckpt_autofd int fd = n > 0 && *text == '-' ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+
+	if (fd >= 0)
+		vckpt_write_full(fd, "0", 1, path, NULL);
+}
+
 int behind_run(const struct options *o, struct vckpt_error *err)
 {
 	struct line line = {0};
@@ -613,6 +625,7 @@ int behind_run(const struct options *o, struct vckpt_error *err)
 	program_invocation_short_name = NAME;
 	/* Guests and their captures go first; if the kernel does not listen it is only less polite.
 	 */
+	be_as_others();
 	setpriority(PRIO_PROCESS, 0, 19);
 	syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
 	find_line(&line);
