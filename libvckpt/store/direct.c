@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -40,6 +42,27 @@ struct vckpt_direct {
 	pthread_t thread;
 };
 
+/* A piece at a time and no other before it is answered: a device bears that, the way to a server
+ * does not, where the kernel's write-back has many on their way. */
+static bool is_far(int fd)
+{
+	static const uint32_t far[] = {
+		NFS_SUPER_MAGIC,  SMB_SUPER_MAGIC,  CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC,
+		FUSE_SUPER_MAGIC, CEPH_SUPER_MAGIC, AFS_SUPER_MAGIC,  AFS_FS_MAGIC,
+		V9FS_MAGIC,       CODA_SUPER_MAGIC, 0x0bd00bd0, /* Lustre */
+		0x19830326,                                     /* BeeGFS */
+		0x47504653,                                     /* GPFS */
+	};
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return true;
+	for (size_t i = 0; i < sizeof(far) / sizeof(far[0]); i++)
+		if ((uint32_t)fs.f_type == far[i])
+			return true;
+	return false;
+}
+
 static uint8_t *piece(const struct vckpt_direct *d, unsigned long number)
 {
 	return d->room + number % PIECES * PIECE;
@@ -61,8 +84,8 @@ static ssize_t write_some(struct vckpt_direct *d, const uint8_t *data, size_t le
 {
 	ssize_t n = pwrite(d->fd, data, len, (off_t)d->written);
 
-	/* It took O_DIRECT when it was opened, but not such addresses or lengths. */
-	if (n < 0 && errno == EINVAL && through_cache(d))
+	/* It took O_DIRECT when it was opened, but not such addresses or lengths, or not here. */
+	if (n < 0 && (errno == EINVAL || errno == EOPNOTSUPP) && through_cache(d))
 		n = pwrite(d->fd, data, len, (off_t)d->written);
 	if (n > 0 && !d->direct) /* a hint that spares the fsync at the end */
 		sync_file_range(d->fd, (off_t)d->written, n, SYNC_FILE_RANGE_WRITE);
@@ -79,7 +102,9 @@ static int write_out(struct vckpt_direct *d, const uint8_t *data, size_t len,
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
+		if (n == 0)
+			errno = EIO;
+		if (n <= 0)
 			return vckpt_fail_errno(err, "cannot write %s", d->path);
 		d->written += (uint64_t)n;
 		data += n;
@@ -184,7 +209,10 @@ int vckpt_direct_finish(struct vckpt_direct *d, struct vckpt_error *err)
 		return -1;
 	d->held = 0;
 	through_cache(d);
-	return write_out(d, piece(d, d->filling), held, err);
+	/* Nothing is on its way: the writing thread does not touch what is kept. */
+	if (write_out(d, piece(d, d->filling), held, &d->error) < 0)
+		return kept(d, err);
+	return 0;
 }
 
 static int start_thread(struct vckpt_direct *d, struct vckpt_error *err)
@@ -211,7 +239,7 @@ struct vckpt_direct *vckpt_direct_start(int fd, const char *path, bool beside,
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_cond_init(&d->work, NULL);
 	pthread_cond_init(&d->done, NULL);
-	d->direct = flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0;
+	d->direct = flags >= 0 && !is_far(fd) && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0;
 	/* Not by malloc(): devices want whole pages. */
 	d->room = mmap(NULL, PIECES * PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 		       -1, 0);

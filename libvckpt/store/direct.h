@@ -5,8 +5,8 @@
  * What goes through the page cache is copied, given fresh pages and written back by the kernel,
  * which costs the processor more than compressing it; and the guests' memory would push out all
  * that the cache is of use for.  Here what is appended gathers in pieces, which a thread hands to
- * the device.  Where a file system does not know of that (O_DIRECT), and for the end of a file,
- * which is no whole piece, the page cache is taken.
+ * the device.  Where a file system does not know of that (O_DIRECT), or lies on servers, and for
+ * the end of a file, which is no whole piece, the page cache is taken.
  */
 #ifndef VCKPT_STORE_DIRECT_H
 #define VCKPT_STORE_DIRECT_H
