@@ -163,10 +163,16 @@ static void note_slowed(struct watch *w, uint32_t i)
 static void note_newest(struct watch *w, const struct vckpt_coordinator *c)
 {
 	struct vckpt_lease_info info;
+	struct vckpt_epoch e;
 	uint64_t newest;
 
-	if (vckpt_catalogue_newest(c->store, c->cluster, &newest, NULL) == 0)
+	if (vckpt_catalogue_newest(c->store, c->cluster, &newest, NULL) == 0 &&
+	    newest != w->wishes.newest &&
+	    vckpt_catalogue_get(c->store, c->cluster, newest, &e, NULL) == 0) {
 		w->wishes.newest = newest;
+		w->wishes.newest_in = e.incarnation;
+		vckpt_epoch_clear(&e);
+	}
 	w->busy = vckpt_lease_inspect(c->store, c->cluster, &info, NULL) == 0 && info.live;
 }
 

@@ -168,6 +168,12 @@ void vckpt_wishes_done(struct vckpt_wishes *w, uint64_t epoch, const struct vckp
 	w->why[0] = '\0';
 }
 
+/* Of another life a guest is told nothing: it may have been restored from an older epoch. */
+static uint64_t newest_for(const struct vckpt_wishes *w, const struct vckpt_wishes_guest *g)
+{
+	return w->newest_in == g->incarnation ? w->newest : 0;
+}
+
 void vckpt_wishes_fill(const struct vckpt_wishes *w, uint32_t guest, struct vckpt_host_request *req)
 {
 	const struct vckpt_wishes_guest *g = &w->guests[guest];
@@ -175,7 +181,7 @@ void vckpt_wishes_fill(const struct vckpt_wishes *w, uint32_t guest, struct vckp
 	req->incarnation = g->incarnation;
 	req->heard = g->heard;
 	req->parent = g->upto;
-	req->epoch = g->upto ? g->epoch : w->newest;
+	req->epoch = g->upto ? g->epoch : newest_for(w, g);
 	req->token = g->upto ? g->code : VCKPT_OK;
 	req->expiry_ns = g->retry_ns;
 	memcpy(req->text, g->text, sizeof(req->text));

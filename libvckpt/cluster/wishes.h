@@ -50,7 +50,9 @@ struct vckpt_wishes {
 	uint64_t every_ns;
 	uint32_t n;
 	struct vckpt_wishes_guest *guests;
-	uint64_t newest; /* that is committed, whoever asked for it: set by the owner; 0: none */
+	/* The newest epoch that is committed, whoever asked for it, and in which incarnation it
+	 * was: set by the owner; 0: none. */
+	uint64_t newest, newest_in;
 	bool wanted;
 	bool begun_any;
 	uint64_t begun;

@@ -2,7 +2,7 @@
  * events.c: a PMIx tool beside a job, as a resource manager's would be.
  *
  *     events notify PID CODE [node=NAME] [in=SECONDS] [text=TEXT] [CODE...]    sends events to all
- *     events wait PID CODE SECONDS     waits for one, and prints what it says
+ *     events wait PID CODE SECONDS EPOCH   prints what each of them says, up to one of that epoch
  *
  * PID is that of prterun (or mpirun), or of a daemon, in this guest.  CODE is one of the names
  * below.  Exits with 0, with 1 when nothing came, with 2 when it is called wrong, and with 3 when
@@ -27,6 +27,7 @@ static const struct {
 };
 
 static _Atomic int got, registered, sent;
+static const char *until; /* the epoch that is waited for */
 
 /* 0: it is no code. */
 static pmix_status_t code_of(const char *name)
@@ -54,16 +55,23 @@ static void on_event(size_t id, pmix_status_t code, const pmix_proc_t *source, p
 		     size_t n, pmix_info_t results[], size_t n_results,
 		     pmix_event_notification_cbfunc_fn_t done, void *arg)
 {
+	bool last = false;
+
 	(void)id;
 	(void)results;
 	(void)n_results;
 	printf("event %d from rank %u", code, source->rank);
-	for (size_t i = 0; i < n; i++)
-		if (info[i].value.type == PMIX_STRING)
-			printf(" %s=\"%s\"", info[i].key, info[i].value.data.string);
+	for (size_t i = 0; i < n; i++) {
+		if (info[i].value.type != PMIX_STRING)
+			continue;
+		printf(" %s=\"%s\"", info[i].key, info[i].value.data.string);
+		if (PMIX_CHECK_KEY(&info[i], PMIX_JOB_CTRL_CHECKPOINT))
+			last = strcmp(info[i].value.data.string, until) == 0;
+	}
 	printf("\n");
 	fflush(stdout);
-	atomic_store(&got, 1);
+	if (last)
+		atomic_store(&got, 1);
 	if (done)
 		done(PMIX_EVENT_ACTION_COMPLETE, NULL, 0, NULL, NULL, arg);
 }
@@ -139,7 +147,7 @@ int main(int argc, char **argv)
 
 	if (argc < 4 || !code_of(argv[3])) {
 		fprintf(stderr, "usage: events notify PID CODE [node=NAME] [in=SECONDS] "
-				"[text=TEXT] [CODE...] | wait PID CODE SECONDS\n");
+				"[text=TEXT] [CODE...] | wait PID CODE SECONDS EPOCH\n");
 		return 2;
 	}
 	pid = (pid_t)atoi(argv[2]);
@@ -147,7 +155,8 @@ int main(int argc, char **argv)
 	rc = PMIx_tool_init(&me, &where, 1);
 	if (rc != PMIX_SUCCESS)
 		return failed("cannot meet the launcher", rc);
-	if (strcmp(argv[1], "wait") == 0 && argc == 5)
+	until = argv[argc - 1];
+	if (strcmp(argv[1], "wait") == 0 && argc == 6)
 		status = wait_code(code_of(argv[3]), atof(argv[4]));
 	else
 		for (int i = 3; i < argc && status == 0; i += used)

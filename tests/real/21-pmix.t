@@ -34,11 +34,11 @@ reports()
 	jq -r 'select(.event == "report") | "\(.guest) \(.chance) \(.within_s) \(.text)"' "$TEST_DIR/watch.out" | sort
 }
 
-# A tool that listens for the next committed epoch, in n2.
+# listen EPOCH: a tool that listens until that one is committed, in n2.
 listen()
 {
 	# shellcheck disable=SC2016 # for the guest's shell
-	"$lab" run n2 'rm -f /tmp/jobs/tool*; pid=$(pidof prted); job start tool pmix-events wait ${pid%% *} complete 300'
+	"$lab" run n2 'rm -f /tmp/jobs/tool*; pid=$(pidof prted); job start tool pmix-events wait ${pid%% *} complete 300 '"$1"
 	wait_until 30 tool_says '^listening$' || give_up "a tool cannot meet the launcher: $("$lab" run n2 'job output tool')"
 }
 
@@ -68,17 +68,18 @@ n2 1 600 PMIX_EVENT_NODE_OFFLINE of n2: drained"
 expect_match "something is to be done because of it" "$(vckpt report --list heat)" '^to be done: checkpoint n2: .*PMIX_EVENT_NODE_OFFLINE'
 heat_moves "and nobody ends the job"
 
-listen
+listen 1
 expect_ok "a checkpoint that an administrator takes" vckpt checkpoint heat
 expect_ok "is told a tool in the other guest" wait_until 30 tool_says '^event -107 from rank 0 pmix.jctrl.ckpt="1" .*vckpt: epoch 1 is committed'
 kill_guest n1 n2
 expect_ok "the cluster is restarted" vckpt restart heat
 heat_moves "the job goes on"
-listen
+listen 2
 expect_ok "an event asks for a checkpoint, in the new life" notify n1 checkpoint text=rm
 expect_ok "it is taken" wait_until 60 said '"event":"committed","epoch":2'
 expect_match "its record says who asked" "$(vckpt show heat --json | jq -r .record.why)" \
 	'asked for by n1, pid [0-9]+ \(heat2d.*\): PMIX_JCTRL_CHECKPOINT: rm'
 expect_ok "and it is told" wait_until 30 tool_says 'pmix.jctrl.ckpt="2"'
+expect_eq "none of the life before is told again" "$("$lab" run n2 'job output tool' | grep -c '^event ')" 1
 heat_ends "the job ends right"
 finish

@@ -97,6 +97,12 @@ static void test_newest(void)
 	CU_ASSERT_EQUAL(req.epoch, 0);
 	CU_ASSERT_EQUAL(req.token, VCKPT_EVIRT);
 	CU_ASSERT_EQUAL(told(&w, 1).epoch, 7);
+	/* In another life, maybe of an older epoch, it has not happened. */
+	news(&w, 1, 1, (int[]){0}, T0);
+	CU_ASSERT_EQUAL(told(&w, 1).epoch, 0);
+	w.newest = 8;
+	w.newest_in = 1;
+	CU_ASSERT_EQUAL(told(&w, 1).epoch, 8);
 	vckpt_wishes_clear(&w);
 }
 

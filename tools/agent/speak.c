@@ -226,6 +226,13 @@ void vckpt_speak_session(struct vckpt_speak *s, bool hello)
 		vckpt_programs_session(&s->programs);
 }
 
+/* A guest that is held may be one that wakes up and does not know its incarnation yet. */
+static bool is_of_this_life(struct vckpt_agent *a, const struct vckpt_agent_listen *m)
+{
+	return m->incarnation == atomic_load(&a->control.page->incarnation) &&
+	       vckpt_control_active(&a->control) == VCKPT_ACTIVE_NO;
+}
+
 void vckpt_speak_listen(struct vckpt_speak *s, const struct vckpt_agent_listen *m)
 {
 	struct vckpt_agent *a = s->agent;
@@ -235,7 +242,7 @@ void vckpt_speak_listen(struct vckpt_speak *s, const struct vckpt_agent_listen *
 
 	if (!a)
 		return;
-	if (m->code == VCKPT_OK && m->incarnation == atomic_load(&a->control.page->incarnation))
+	if (m->code == VCKPT_OK && is_of_this_life(a, m))
 		vckpt_page_committed(a->control.page, m->epoch);
 	vckpt_programs_verdict(&s->programs, m, atomic_load(&a->control.page->incarnation));
 	s->seq = m->seq;
