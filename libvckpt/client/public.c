@@ -108,7 +108,7 @@ int vckpt_open(struct vckpt **handle)
 	*handle = NULL;
 	if (!v)
 		return VCKPT_SYSTEM;
-	if (vckpt_talk_open(&v->talk, &v->error) == 0) {
+	if (vckpt_talk_open(&v->talk, 0, &v->error) == 0) {
 		*handle = v;
 		return VCKPT_DONE;
 	}

@@ -33,13 +33,14 @@ static void hang_up(struct vckpt_talk *t)
 	t->wish = 0;
 }
 
-int vckpt_talk_open(struct vckpt_talk *t, struct vckpt_error *err)
+int vckpt_talk_open(struct vckpt_talk *t, uint64_t limit, struct vckpt_error *err)
 {
 	vckpt_autofd int page = vckpt_page_open(err);
 
 	memset(t, 0, sizeof(*t));
 	t->fd = -1;
 	t->pid = getpid();
+	t->limit = limit;
 	return page < 0 ? -1 : again(t, err);
 }
 
@@ -152,7 +153,7 @@ static int get(struct vckpt_talk *t, uint64_t deadline, uint32_t seq,
 static int say_now(struct vckpt_talk *t, struct vckpt_client_say *say,
 		   struct vckpt_client_answer *answer, struct vckpt_error *err)
 {
-	uint64_t deadline = vckpt_now() + ANSWER_TIME;
+	uint64_t deadline = vckpt_now() + (t->limit ? t->limit : ANSWER_TIME);
 	int got;
 
 	if (put(t, say, err) < 0)
@@ -165,6 +166,7 @@ static int say_now(struct vckpt_talk *t, struct vckpt_client_say *say,
 	if (got == 2)
 		return 0;
 	hang_up(t);
+	t->dial_after = vckpt_now() + DIAL_PAUSE;
 	return vckpt_fail(err, VCKPT_ETIME, "the vckpt agent does not answer");
 }
 
@@ -190,20 +192,22 @@ static int again(struct vckpt_talk *t, struct vckpt_error *err)
 	if (t->pid != getpid()) {
 		/* Our parent goes on with his conversation, with all that he said. */
 		bool listens = t->listens;
-		uint64_t patience = t->patience;
+		uint64_t patience = t->patience, limit = t->limit;
 
 		vckpt_talk_close(t);
 		t->listens = listens;
 		t->patience = patience;
+		t->limit = limit;
 		t->pid = getpid();
 	}
 	if (t->fd >= 0)
 		return 0;
-	/* A program that polls in each iteration must not wait in each for an agent that is gone.
-	 */
+	/* A program that polls in each iteration must not wait in each for an agent that is gone,
+	 * or stuck. */
 	if (vckpt_now() < t->dial_after)
-		return vckpt_fail(err, VCKPT_EPEER, "the vckpt agent is gone: start vckpt-agent");
-	t->fd = vckpt_agent_dial(vckpt_now() + DIAL_TIME, err);
+		return vckpt_fail(err, VCKPT_EPEER,
+				  "the vckpt agent is gone, or did not answer: start vckpt-agent");
+	t->fd = vckpt_agent_dial(vckpt_now() + (t->limit ? t->limit : DIAL_TIME), err);
 	if (t->fd < 0) {
 		t->dial_after = vckpt_now() + DIAL_PAUSE;
 		return -1;
@@ -218,8 +222,8 @@ int vckpt_talk_say(struct vckpt_talk *t, struct vckpt_client_say *say,
 		return -1;
 	if (say_now(t, say, answer, err) == 0)
 		return 0;
-	/* The agent may have been replaced since we last spoke. */
-	if (t->fd >= 0 || again(t, err) < 0)
+	/* The agent may have been replaced since we last spoke; one that is slow has heard it. */
+	if (t->fd >= 0 || vckpt_now() < t->dial_after || again(t, err) < 0)
 		return -1;
 	return say_now(t, say, answer, err);
 }

@@ -19,7 +19,8 @@ struct vckpt_talk {
 	int fd; /* -1: none at the moment */
 	pid_t pid;
 	uint32_t seq;
-	uint64_t dial_after; /* nobody listened: not tried again before */
+	uint64_t limit;      /* for each dialling, and each answer; 0: the usual */
+	uint64_t dial_after; /* nobody listened, or answered: not tried again before */
 
 	/* What a successor of the agent has to know. */
 	bool listens;
@@ -38,12 +39,14 @@ struct vckpt_talk {
 };
 
 /* Connects.  VCKPT_ENOTFOUND: this is not a vckpt guest.  Blocks as vckpt_agent_dial() does, for a
- * second at most. */
-int vckpt_talk_open(struct vckpt_talk *t, struct vckpt_error *err);
+ * second at most, or for `limit` (ns) if that is not 0.  After a failure *t may be used as if the
+ * agent had gone away later. */
+int vckpt_talk_open(struct vckpt_talk *t, uint64_t limit, struct vckpt_error *err);
 void vckpt_talk_close(struct vckpt_talk *t);
 
 /* Says *say and waits for the answer, which arrives within milliseconds; 0 also when its code is
- * not VCKPT_OK.  *answer may not be NULL. */
+ * not VCKPT_OK.  *answer may not be NULL.  VCKPT_ETIME: there was none, and for some seconds
+ * nothing more is said. */
 int vckpt_talk_say(struct vckpt_talk *t, struct vckpt_client_say *say,
 		   struct vckpt_client_answer *answer, struct vckpt_error *err);
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "client/gate.h"
+#include "client/talk.h"
 #include "vckpt/vckpt.h"
 #include "wire/client_msg.h"
 #include "wire/frame.h"
@@ -452,12 +453,47 @@ static void test_fork(void)
 	stop(&g);
 }
 
+/* An agent that is there and does not answer is asked once, and then left alone for a while:
+ * nothing is said to it twice. */
+static void test_stuck(void)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	struct vckpt_client_say say = {.verb = VCKPT_SAY_REPORT};
+	struct vckpt_client_answer a;
+	struct vckpt_error err = VCKPT_ERROR_NONE;
+	struct vckpt_talk t;
+	struct agent g;
+	int listener, fd, dialled = 0;
+
+	start_page(&g);
+	path_in(&g, "agent.sock", sun.sun_path, sizeof(sun.sun_path));
+	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	CU_ASSERT_FATAL(bind(listener, (struct sockaddr *)&sun, sizeof(sun)) == 0);
+	CU_ASSERT_FATAL(listen(listener, 8) == 0);
+	CU_ASSERT_EQUAL_FATAL(vckpt_talk_open(&t, 20 * VCKPT_MS, &err), 0);
+	CU_ASSERT_EQUAL(vckpt_talk_say(&t, &say, &a, &err), -1);
+	CU_ASSERT_EQUAL(err.code, VCKPT_ETIME);
+	for (int i = 0; i < 3; i++) {
+		CU_ASSERT_EQUAL(vckpt_talk_say(&t, &say, &a, &err), -1);
+		CU_ASSERT_EQUAL(err.code, VCKPT_EPEER);
+	}
+	while ((fd = accept(listener, NULL, NULL)) >= 0) {
+		dialled++;
+		close(fd);
+	}
+	CU_ASSERT_EQUAL(dialled, 1);
+	vckpt_talk_close(&t);
+	close(listener);
+	stop(&g);
+}
+
 static const struct unit_test tests[] = {
 	{"outside a guest", test_outside},
 	{"the page is read and doubted", test_page},
 	{"attach, leave, drop", test_attach},
 	{"agents that misbehave", test_bad_agents},
 	{"no agent listens", test_nobody_listens},
+	{"an agent that does not answer", test_stuck},
 	{"a hold, and its end when the agent is dead", test_hold},
 	{"release wakes who waits", test_release_wakes},
 	{"nobody passes a closed gate", test_nobody_passes},

@@ -17,6 +17,9 @@
 
 #define NOBODY SIZE_MAX
 
+/* Nothing of PMIx in this rank moves while its thread waits for the agent. */
+#define AGENT_TIME (500 * VCKPT_MS)
+
 /* How sure it is that something fails; a policy may see that otherwise. */
 static const struct word {
 	pmix_status_t code;
@@ -101,9 +104,11 @@ static bool is_ours(const struct word *w, const struct told *t)
 
 static int talk(struct vckpt_error *err)
 {
-	if (!ev.talks && vckpt_talk_open(&ev.talk, err) < 0)
-		return -1;
+	bool talks = ev.talks;
+
 	ev.talks = true;
+	if (!talks && vckpt_talk_open(&ev.talk, AGENT_TIME, err) < 0)
+		return -1;
 	/* What became of an earlier request. */
 	while (vckpt_talk_hear(&ev.talk, 0, NULL) > 0)
 		continue;
@@ -222,12 +227,40 @@ static int look(void)
 
 /* ---- begin and end ---- */
 
+static void gone(pmix_status_t status, void *arg)
+{
+	(void)status;
+	(void)arg;
+}
+
+static void leave(void)
+{
+	size_t handler = atomic_exchange(&ev.handler, NOBODY);
+
+	if (handler != NOBODY)
+		PMIx_Deregister_event_handler(handler, gone, NULL);
+}
+
 static void registered(pmix_status_t status, size_t id, void *arg)
 {
 	(void)arg;
 	opal_output_verbose(5, ev.output, "hook:vckpt: listening to PMIx' events: %d", status);
-	if (status == PMIX_SUCCESS)
-		atomic_store(&ev.handler, id);
+	if (status != PMIX_SUCCESS)
+		return;
+	atomic_store(&ev.handler, id);
+	/* Stopped meanwhile, which found nobody. */
+	if (!atomic_load(&ev.active))
+		leave();
+}
+
+static void listen_to_events(void)
+{
+	pmix_status_t rc =
+		PMIx_Register_event_handler(ev.codes, WORDS, ev.how, 2, on_event, registered, NULL);
+
+	if (rc != PMIX_SUCCESS)
+		opal_output_verbose(5, ev.output, "hook:vckpt: no listening to PMIx' events: %d",
+				    rc);
 }
 
 /* The first of our job on this node, which rank 0 always is. */
@@ -276,25 +309,16 @@ void vckpt_hook_events_start(const struct vckpt_attachment *a, const char *job, 
 		ev.codes[i] = words[i].code;
 	atomic_store(&ev.committed, atomic_load(&a->page->committed));
 	atomic_store(&ev.active, true);
-	PMIx_Register_event_handler(ev.codes, WORDS, ev.how, 2, on_event, registered, NULL);
+	listen_to_events();
 	if (rank == 0)
 		opal_progress_register_lp(look);
 }
 
-static void gone(pmix_status_t status, void *arg)
-{
-	(void)status;
-	(void)arg;
-}
-
 void vckpt_hook_events_stop(void)
 {
-	size_t handler = atomic_exchange(&ev.handler, NOBODY);
-
 	if (!atomic_exchange(&ev.active, false))
 		return;
 	if (ev.me.rank == 0)
 		opal_progress_unregister(look);
-	if (handler != NOBODY)
-		PMIx_Deregister_event_handler(handler, gone, NULL);
+	leave();
 }
