@@ -1,6 +1,6 @@
 #!/bin/bash
 # Copies behind commits: vckptd makes them by itself while the job goes on, says what keeps it, goes on when that is
-# over, also after it or the process that copies was killed; and the job comes back from such a copy.
+# over, also after it was killed; and the job comes back from such a copy.
 # shellcheck source=tests/real/vckpt.sh
 . "$(dirname "$0")/vckpt.sh"
 place=$TEST_DIR/place
