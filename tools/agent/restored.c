@@ -1,7 +1,7 @@
 /*
  * restored.c: the guest wakes up in another life.  In this order: fresh randomness, the clock, is
- * the address still ours alone; while answers to that may come: end what is over, forget where
- * others were; then say where we are now, the incarnation, the gate, the answer.
+ * the address still ours alone, forget where others were, say where we are now, the incarnation,
+ * the gate, the answer.
  */
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -157,6 +157,7 @@ static void awake(struct vckpt_restoring *r)
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	struct vckpt_toll toll = {0};
 
+	forget_strangers(r);
 	put(r, VCKPT_ARP_ANNOUNCE);
 	atomic_store(&a->control.page->incarnation, r->incarnation);
 	if (vckpt_hold_end(a, &toll, &err) < 0) {
@@ -342,6 +343,7 @@ void vckpt_restored(struct vckpt_agent *a, const struct vckpt_agent_restored *m)
 		note(r, "the kernel's randomness was not renewed", strerror(errno));
 	set_clock(r, m->wallclock);
 	vckpt_control_peers(&a->control, &m->peers);
+	vckpt_leftovers_end(a);
 	a->restoring = r;
 	/* Drawn after the stirring: a copy of us, stirred by another host's seed, has another. */
 	r->timer = event_new(a->base, -1, 0, on_timer, r);
@@ -351,11 +353,8 @@ void vckpt_restored(struct vckpt_agent *a, const struct vckpt_agent_restored *m)
 	}
 	vckpt_fault_here("agent.restored.probe", NULL);
 	open_wires(r);
-	if (r->nprobed > 0)
-		on_timer(-1, 0, r);
-	/* Whoever has our address needs time to say so. */
-	vckpt_leftovers_end(a);
-	forget_strangers(r);
 	if (r->nprobed == 0)
 		awake(r);
+	else
+		on_timer(-1, 0, r);
 }
