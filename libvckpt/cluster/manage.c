@@ -377,21 +377,6 @@ int vckpt_cluster_status(const struct vckpt_cluster_ctx *ctx, json_t **status,
 	return rc;
 }
 
-/* An empty list, and no other place asked, if none is marked. */
-static json_t *places_behind(const struct vckpt_store *store, const char *cluster)
-{
-	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
-	struct vckpt_reach *reach;
-	json_t *list;
-
-	if (!vckpt_behind_any(store, cluster) || vckpt_places_own(store, cluster, &p, NULL) < 0)
-		return json_array();
-	reach = vckpt_reach_new(store);
-	list = reach ? vckpt_behind(reach, &p, cluster, vckpt_wallclock()) : json_array();
-	vckpt_reach_free(reach);
-	return list;
-}
-
 int vckpt_cluster_status_places(const struct vckpt_cluster_ctx *ctx, json_t **status,
 				struct vckpt_error *err)
 {
@@ -402,7 +387,8 @@ int vckpt_cluster_status_places(const struct vckpt_cluster_ctx *ctx, json_t **st
 	store = vckpt_store_open(ctx->store, err);
 	if (!store)
 		return -1;
-	json_object_set_new(*status, "behind", places_behind(store, ctx->cluster));
+	json_object_set_new(*status, "behind",
+			    vckpt_behind_own(store, ctx->cluster, vckpt_wallclock()));
 	vckpt_store_close(store);
 	return 0;
 }

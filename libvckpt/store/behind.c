@@ -178,15 +178,21 @@ static void add_why(json_t *j, const struct seen *s, uint64_t epoch)
 
 /* ---- all ---- */
 
+static bool any_marked(const struct vckpt_store_places *p)
+{
+	bool has = false;
+
+	for (size_t i = 0; i < p->n; i++)
+		has |= p->v[i].after_commit;
+	return has;
+}
+
 bool vckpt_behind_any(const struct vckpt_store *store, const char *cluster)
 {
 	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
-	bool has = false;
 
 	vckpt_places_own(store, cluster, &p, NULL);
-	for (size_t i = 0; i < p.n; i++)
-		has |= p.v[i].after_commit;
-	return has;
+	return any_marked(&p);
 }
 
 /* Does the store lead, so that what is marked is to follow it? */
@@ -279,6 +285,20 @@ json_t *vckpt_behind(struct vckpt_reach *reach, const struct vckpt_store_places 
 		if (i != places->lead && places->v[i].after_commit)
 			json_array_append_new(list, look_aside(&l));
 	}
+	return list;
+}
+
+json_t *vckpt_behind_own(const struct vckpt_store *store, const char *cluster, uint64_t now)
+{
+	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
+	struct vckpt_reach *reach;
+	json_t *list;
+
+	if (vckpt_places_own(store, cluster, &p, NULL) < 0 || !any_marked(&p))
+		return json_array();
+	reach = vckpt_reach_new(store);
+	list = reach ? vckpt_behind(reach, &p, cluster, now) : json_array();
+	vckpt_reach_free(reach);
 	return list;
 }
 

@@ -31,6 +31,9 @@ bool vckpt_behind_any(const struct vckpt_store *store, const char *cluster);
 json_t *vckpt_behind(struct vckpt_reach *reach, const struct vckpt_store_places *places,
 		     const char *cluster, uint64_t now);
 
+/* The same, by the store's own list; without one that is marked no other place is asked. */
+json_t *vckpt_behind_own(const struct vckpt_store *store, const char *cluster, uint64_t now);
+
 /* Puts "pending", "copying" or "failed" and "error" in the place of the state of an epoch that a
  * marked place is to get and does not have yet: `copies` is of vckpt_copies(). */
 void vckpt_behind_tell(struct vckpt_reach *reach, const struct vckpt_store_places *places,

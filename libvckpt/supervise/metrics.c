@@ -288,21 +288,13 @@ static void add_leases(struct vckpt_metrics *m, const char *cluster,
 		of_cluster(m, cluster, SUPERVISED, info.live);
 }
 
-/* Only where a place is marked another one is asked. */
 static void add_places(struct vckpt_metrics *m, const char *cluster,
 		       const struct vckpt_store *store)
 {
-	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
-	struct vckpt_reach *reach;
-	json_auto_t *list = NULL;
+	json_auto_t *list = vckpt_behind_own(store, cluster, vckpt_wallclock());
 	const json_t *one;
 	size_t i;
 
-	if (!vckpt_behind_any(store, cluster) || vckpt_places_own(store, cluster, &p, NULL) < 0 ||
-	    !(reach = vckpt_reach_new(store)))
-		return;
-	list = vckpt_behind(reach, &p, cluster, vckpt_wallclock());
-	vckpt_reach_free(reach);
 	json_array_foreach (list, i, one) {
 		const char *path = vckpt_json_text(one, "path");
 
