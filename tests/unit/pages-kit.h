@@ -184,6 +184,35 @@ static inline void copy_store(struct fix *from, struct fix *to)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(to->store);
 }
 
+/* Another store beside f's, by its folder; not there yet. */
+static inline void place_of(const struct fix *f, const char *name, struct fix *place)
+{
+	memset(place, 0, sizeof(*place));
+	snprintf(place->dir, sizeof(place->dir), "%.40s.%s", f->dir, name);
+}
+
+static inline void open_place(struct fix *place)
+{
+	place->store = vckpt_store_open(place->dir, &place->err);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(place->store);
+}
+
+/* Copies of a store and of its place "two", neither of which knows of the other. */
+static inline void copy_both(struct fix *f, const struct fix *place, struct fix *copy,
+			     struct fix *there)
+{
+	char command[512];
+
+	copy_store(f, copy);
+	place_of(copy, "two", there);
+	/* A store that was moved is not in its list; here it begins one. */
+	snprintf(command, sizeof(command),
+		 "cp -r %s %s && rm '%s/clusters/" HEAT "/places.json' '%s/clusters/" HEAT
+		 "/places.json'",
+		 place->dir, there->dir, copy->dir, there->dir);
+	CU_ASSERT_EQUAL_FATAL(system(command), 0);
+}
+
 /* All of it; notes are printed. */
 static inline void all_is_clean(struct fix *f)
 {

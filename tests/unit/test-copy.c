@@ -21,18 +21,6 @@ static void add_epoch(struct fix *f, const struct content *c)
 }
 
 /* The other place, as a store of its own. */
-static void place_of(const struct fix *f, const char *name, struct fix *place)
-{
-	memset(place, 0, sizeof(*place));
-	snprintf(place->dir, sizeof(place->dir), "%.40s.%s", f->dir, name);
-}
-
-static void open_place(struct fix *place)
-{
-	place->store = vckpt_store_open(place->dir, &place->err);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(place->store);
-}
-
 static int flush_as(struct fix *f, const struct vckpt_flush_request *q, json_t **report)
 {
 	struct vckpt_flush_request all = *q;
@@ -428,21 +416,6 @@ static void goes_on(struct fix *f, const struct fix *dirs)
 	all_is_clean(&place);
 	CU_ASSERT_EQUAL(left_overs(&place), 0);
 	end(&place);
-}
-
-/* A copy of the store, and of its place with the first epoch. */
-static void copy_both(struct fix *f, const struct fix *place, struct fix *copy, struct fix *there)
-{
-	char command[512];
-
-	copy_store(f, copy);
-	place_of(copy, "two", there);
-	/* A store that was moved is not in its list; here it begins one. */
-	snprintf(command, sizeof(command),
-		 "cp -r %s %s && rm '%s/clusters/" HEAT "/places.json' '%s/clusters/" HEAT
-		 "/places.json'",
-		 place->dir, there->dir, copy->dir, there->dir);
-	CU_ASSERT_EQUAL_FATAL(system(command), 0);
 }
 
 static void ready(struct fix *f, struct fix *place)

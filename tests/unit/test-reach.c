@@ -38,12 +38,6 @@ int open(const char *path, int flags, ...)
 	return openat(AT_FDCWD, path, flags, mode);
 }
 
-static void place_of(const struct fix *f, const char *name, struct fix *place)
-{
-	memset(place, 0, sizeof(*place));
-	snprintf(place->dir, sizeof(place->dir), "%.40s.%s", f->dir, name);
-}
-
 static void add_epoch(struct fix *f, uint64_t seed)
 {
 	const struct content is = {seed, 0, 0, 0};
