@@ -49,6 +49,9 @@ int vckpt_pipe_closefd(struct vckpt_domain *dom, const char *name, struct vckpt_
  * write-protecting takes.  Returns how many bytes. */
 uint64_t vckpt_hugepages_gather(pid_t pid, uint64_t deadline);
 
+/* vckpt_capture_urge() of a QEMU.  False: its thread is not there, or could not be given more. */
+bool vckpt_snapshot_urge(pid_t pid);
+
 /* What struct vckpt_capture_engine says of fd, finish and abort: the same for every engine with a
  * pipe. */
 int vckpt_pipe_fd(struct vckpt_capture *cap);

@@ -151,6 +151,11 @@ struct vckpt_capture_engine {
 void vckpt_capture_watch(struct vckpt_capture *cap, void (*drained)(void *arg, uint64_t bytes),
 			 void *arg);
 
+/* For whoever reads a capture of a guest that runs on, once it does: QEMU's thread that writes it out
+ * gets a higher weight on the processors than the guest's own threads, as far as we may
+ * (hv/urgent.c).  Nothing depends on it but how long the guest's writes wait for that thread. */
+void vckpt_capture_urge(struct vckpt_capture *cap);
+
 extern const struct vckpt_capture_engine vckpt_capture_background, vckpt_capture_stop_copy;
 
 /* The engine of that name, or for "" the first that can; VCKPT_EREFUSED if none can, with each

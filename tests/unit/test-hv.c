@@ -1,9 +1,11 @@
 /* hv: the parts that need no libvirtd: definitions read, QEMU's answers read, QEMU found by its pid
  * file, huge pages. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -414,6 +416,60 @@ static void test_hugepages(void)
 	munmap(p, 16 * MIB);
 }
 
+struct named {
+	const char *name;
+	pid_t tid;
+	int before, after;
+	pthread_barrier_t at;
+};
+
+/* A thread of that name, which notes its nice value before and after somebody was urged. */
+static void *be_named(void *arg)
+{
+	struct named *n = arg;
+
+	pthread_setname_np(pthread_self(), n->name);
+	n->before = getpriority(PRIO_PROCESS, (id_t)gettid());
+	pthread_barrier_wait(&n->at);
+	pthread_barrier_wait(&n->at);
+	n->after = getpriority(PRIO_PROCESS, (id_t)gettid());
+	return NULL;
+}
+
+/* Returns what vckpt_snapshot_urge() said while this process had a thread of that name. */
+static bool urge_one_named(const char *name, struct named *n)
+{
+	pthread_t thread;
+	bool urged;
+
+	*n = (struct named){.name = name};
+	pthread_barrier_init(&n->at, NULL, 2);
+	if (pthread_create(&thread, NULL, be_named, n) != 0)
+		return false;
+	pthread_barrier_wait(&n->at);
+	urged = vckpt_snapshot_urge(getpid());
+	pthread_barrier_wait(&n->at);
+	pthread_join(thread, NULL);
+	pthread_barrier_destroy(&n->at);
+	return urged;
+}
+
+static void test_urgent(void)
+{
+	struct named n;
+
+	CU_ASSERT_FALSE(urge_one_named("CPU 0/TCG", &n));
+	CU_ASSERT_EQUAL(n.after, n.before);
+	CU_ASSERT_FALSE(vckpt_snapshot_urge(getpid()));
+	CU_ASSERT_FALSE(vckpt_snapshot_urge(0));
+	/* Without the right to it the thread stays as it was, and that is told. */
+	CU_ASSERT_EQUAL(urge_one_named("bg_snapshot", &n), n.after < n.before || n.before <= -10);
+	CU_ASSERT_EQUAL(urge_one_named("mig/snapshot", &n), n.after < n.before || n.before <= -10);
+	if (geteuid() == 0)
+		CU_ASSERT_TRUE(n.after <= -10);
+	CU_ASSERT_EQUAL(getpriority(PRIO_PROCESS, 0), n.before);
+}
+
 static const struct unit_test tests[] = {
 	{"survey of a definition", test_survey},
 	{"each problem is refused", test_problems},
@@ -427,6 +483,7 @@ static const struct unit_test tests[] = {
 	{"pid of a domain that is not there", test_pid_of_nobody},
 	{"KVM is tried with a limit", test_kvm_limit},
 	{"small pages become huge ones", test_hugepages},
+	{"the thread of a snapshot goes before others", test_urgent},
 };
 
 UNIT_MAIN("hv", tests)

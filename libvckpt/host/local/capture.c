@@ -408,6 +408,8 @@ static void *reader_main(void *arg)
 	hold_back(st);
 	vckpt_weight_begin(l);
 	weigh(st);
+	if (st->engine->runs_on)
+		vckpt_capture_urge(st->cap);
 	rc = read_all(st, &err);
 	if (rc < 0) {
 		lose(st, &err);

@@ -52,7 +52,7 @@ struct vckpt_local {
 	unsigned kicks;    /* counts reasons to try at once what failed */
 	bool stopping;
 	int capturing, quiet;      /* captures that stream; of these, whose guests feel us */
-	bool taken, packs;         /* guests want the processors; our share is a large one */
+	bool taken, reads;         /* guests want the processors; our share is a large one */
 	struct vckpt_ticks ticks;  /* when that was looked at */
 	struct vckpt_pool pool;    /* of pages that wait to be packed */
 	struct vckpt_pace pace;    /* of all captures; the newest PREPARE says how fast */

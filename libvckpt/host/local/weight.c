@@ -5,13 +5,13 @@
  * While a guest is read, each of its writes to a page that is not out yet waits for QEMU's thread
  * and for our reader, and what else we do on its processors comes between, sixteen times in a step
  * that writes sixteen pages.  So what is read is put by, and packed when all are read; then no
- * guest waits for anything, and the sooner it is done the better.  Where processors are free,
- * packing goes on all the time.
+ * guest waits for anything, and packing takes no more than a guest does.  Where processors are
+ * free, packing goes on all the time.
  *
  * Linux gives each session a share of its own where it has autogroups and no control groups are set
- * up (sched(7), "The autogroup feature"); there we take three shares while we pack, if we may, or
- * two guests on two processors would leave us a third.  Under systemd a unit's CPUWeight= is what
- * counts.
+ * up (sched(7), "The autogroup feature"); there we take three shares while we read, if we may: QEMU
+ * has its thread go before the guest's (hv/urgent.c), and that is of use only if its pipe is
+ * emptied.  Under systemd a unit's CPUWeight= is what counts.
  */
 #include "host/local/internal.h"
 
@@ -19,7 +19,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define PACKING    "-5" /* as nice(2): three times the weight */
+#define READING    "-5" /* as nice(2): three times the weight */
 #define LOOK_TICKS 10   /* that a look at the processors has to be apart from the last */
 
 /* Only of a session that is ours alone: a shell's would make its other programs slow, too. */
@@ -76,12 +76,12 @@ static bool time_spent(struct vckpt_ticks *t)
 /* Under the lock. */
 static void weigh(struct vckpt_local *l)
 {
-	bool packs = l->capturing > 0 && !l->quiet;
+	bool reads = l->quiet > 0;
 
-	atomic_store(&l->pace.hold, l->quiet > 0 && l->taken);
-	if (packs != l->packs)
-		set_share(packs ? PACKING : "0");
-	l->packs = packs;
+	atomic_store(&l->pace.hold, reads && l->taken);
+	if (reads != l->reads)
+		set_share(reads ? READING : "0");
+	l->reads = reads;
 }
 
 void vckpt_weight_begin(struct vckpt_local *l)
