@@ -12,8 +12,10 @@
 #include "cluster/last_copy.h"
 #include "cluster/record.h"
 #include "cluster/suspended.h"
+#include "cluster/tidy.h"
 #include "store/catalogue.h"
 #include "store/history.h"
+#include "store/layer_copy.h"
 #include "store/lease.h"
 #include "store/places.h"
 #include "store/reach.h"
@@ -27,6 +29,7 @@ struct plan {
 	uint64_t *drop;
 	size_t n, n_drop;
 	json_t *silent; /* places that could not be asked */
+	json_t *guests; /* that have disks in any epoch: a member for each */
 	struct vckpt_reach *reach;
 };
 
@@ -35,6 +38,7 @@ static void end_plan(struct plan *p)
 	free(p->all);
 	free(p->drop);
 	json_decref(p->silent);
+	json_decref(p->guests);
 	vckpt_reach_free(p->reach);
 }
 
@@ -52,6 +56,13 @@ static int32_t offset_at(uint64_t time_ns)
 	struct tm tm;
 
 	return localtime_r(&t, &tm) ? (int32_t)tm.tm_gmtoff : 0;
+}
+
+static void note_disks(json_t *guests, const struct vckpt_epoch *e)
+{
+	for (size_t i = 0; i < e->n_guests; i++)
+		if (json_array_size(e->guests[i].disks))
+			json_object_set_new(guests, e->guests[i].guest, json_true());
 }
 
 static int read_epochs(const struct vckpt_store *store, const char *cluster, struct plan *p,
@@ -73,6 +84,7 @@ static int read_epochs(const struct vckpt_store *store, const char *cluster, str
 		if (vckpt_catalogue_get(store, cluster, numbers[p->n], &e, err) < 0)
 			return vckpt_error_prefix(err, "nothing is pruned while an entry cannot be "
 						       "read (`vckpt repair`)");
+		note_disks(p->guests, &e);
 		k->epoch = e.epoch;
 		k->time_ns = e.time_ns;
 		k->utc_offset = offset_at(e.time_ns);
@@ -167,6 +179,44 @@ static void note(struct vckpt_lease *lease, const struct vckpt_prune_request *q,
 	vckpt_history_deed(lease, "prune", record, failed, NULL);
 }
 
+/* ---- layers of disks ---- */
+
+static int add_path(void *arg, const json_t *layer, struct vckpt_error *err)
+{
+	(void)err;
+	json_object_set_new(arg, json_string_value(json_object_get(layer, "path")), json_true());
+	return 0;
+}
+
+/* What stays needs these.  An entry that cannot be read kept us from getting here. */
+static json_t *paths_kept(const struct vckpt_store *store, const char *cluster,
+			  const struct plan *p)
+{
+	json_t *paths = json_object();
+
+	for (size_t i = 0; i < p->n; i++) {
+		vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
+
+		if (p->all[i].keep &&
+		    vckpt_catalogue_get(store, cluster, p->all[i].epoch, &e, NULL) == 0)
+			vckpt_layers_each(&e, add_path, paths, NULL);
+	}
+	return paths;
+}
+
+/* At a place that does not lead layers are copies, and went with the rest. */
+static void tidy(const struct vckpt_store *store, const char *cluster,
+		 const struct vckpt_prune_request *q, const struct plan *p,
+		 struct vckpt_lease *lease, json_t *report)
+{
+	json_auto_t *kept = lease ? NULL : paths_kept(store, cluster, p);
+	const struct vckpt_tidy t = {
+		.ctx = q->ctx, .lease = lease, .guests = p->guests, .kept = kept};
+
+	if (q->ctx && vckpt_reach_check_lead(p->reach, cluster, NULL) == 0)
+		vckpt_tidy_layers(&t, report);
+}
+
 /* ---- one at a time ---- */
 
 /* Two prunes at two places could each rely on what the other removes.  Whoever prunes has a lease
@@ -231,7 +281,8 @@ int vckpt_cluster_prune(const struct vckpt_store *store, const char *cluster,
 			const struct vckpt_prune_request *q, json_t **report,
 			struct vckpt_error *err)
 {
-	vckpt_auto(end_plan) struct plan p = {.reach = vckpt_reach_new(store)};
+	vckpt_auto(end_plan) struct plan p = {.reach = vckpt_reach_new(store),
+					      .guests = json_object()};
 	vckpt_auto(end_alone) struct alone alone = {.q = q};
 	struct vckpt_prune_options o = {
 		.max_unused = q->max_unused, .tick = on_tick, .arg = &alone};
@@ -257,6 +308,8 @@ int vckpt_cluster_prune(const struct vckpt_store *store, const char *cluster,
 	o.n_drop = p.n_drop;
 	if (rc == 0)
 		rc = vckpt_store_prune(store, cluster, lease, &o, report, err);
+	if (rc == 0)
+		tidy(store, cluster, q, &p, lease, *report);
 	if (*report) {
 		json_object_set_new(*report, "cluster", json_string(cluster));
 		json_object_set_new(*report, "dry_run", json_boolean(q->dry_run));

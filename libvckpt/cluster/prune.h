@@ -1,5 +1,5 @@
 /*
- * cluster/prune.h: which epochs of a cluster go, and what becomes of them.  Asks no host.
+ * cluster/prune.h: which epochs of a cluster go, and what becomes of them.
  */
 #ifndef VCKPT_PRUNE_H
 #define VCKPT_PRUNE_H
@@ -8,11 +8,15 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "cluster/cluster.h"
 #include "store/keep.h"
 #include "store/prune.h"
 
 struct vckpt_prune_request {
-	const char *who;              /* for the lease and the history */
+	const char *who; /* for the lease and the history */
+	/* By whom hosts are reached: those of guests with disks are asked to remove layers that
+	 * nothing names any more.  NULL: none is, and they go with the next commit. */
+	const struct vckpt_cluster_ctx *ctx;
 	struct vckpt_keep_rules keep; /* all 0: all stay, and only room is given back */
 	const uint64_t *epochs;       /* those that go, whatever the rules; with them no rules */
 	size_t n_epochs;
@@ -26,7 +30,8 @@ struct vckpt_prune_request {
  * The newest epoch stays unless it is named, and the one that the cluster is suspended in always
  * (VCKPT_EREFUSED if it is named).  *report, a new reference, is that of vckpt_store_prune() with
  * "cluster", "dry_run", "not_asked": [PATH, ...] (places that could not be), and "epochs":
- * [{"epoch", "time_ns", "keep", "why"}, ...]; also after a failure that came after something was
+ * [{"epoch", "time_ns", "keep", "why"}, ...], and, where this store leads, what became of layers
+ * (cluster/tidy.h); also after a failure that came after something was
  * done, else NULL.  What is the last whole copy of an epoch that another place lists stays too, and
  * so does the only epoch that is whole (cluster/last_copy.h); VCKPT_EREFUSED if that one is named.
  * VCKPT_EBUSY says who is at the cluster. Blocks on the file system.

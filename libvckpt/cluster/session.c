@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define OPEN_ATTEMPT "lease-%llu"
 
@@ -93,6 +94,8 @@ static int reach(struct vckpt_cluster_session *s, const char *purpose, unsigned 
 	if (vckpt_coordinator_define(c, &s->def, err) < 0 || add_hosts(s, err) < 0 ||
 	    name_all(s, err) < 0)
 		return -1;
+	c->lease = s->lease;
+	c->renewed = vckpt_now();
 	if ((flags & VCKPT_WITH_LEASE) && vckpt_coordinator_lease(c, purpose, err) < 0)
 		return -1;
 	if (vckpt_coordinator_connect(c, flags & VCKPT_ALL_HOSTS, err) < 0)
@@ -149,6 +152,8 @@ int vckpt_session_begin(struct vckpt_cluster_session *s, const struct vckpt_clus
 
 void vckpt_session_end(struct vckpt_cluster_session *s)
 {
+	if (s->lease)
+		s->c.lease = NULL;
 	vckpt_coordinator_close(&s->c);
 	vckpt_definition_clear(&s->def);
 	free(s->guests);

@@ -15,6 +15,7 @@ struct vckpt_cluster_session {
 	 * that are off.  The caller's. */
 	const char *const *more, *const *lost;
 	size_t n_more, n_lost;
+	struct vckpt_lease *lease; /* the caller's, who has it already; NULL: none */
 };
 
 enum {

@@ -104,6 +104,7 @@ const char *vckpt_host_op_name(unsigned op)
 		[VCKPT_OP_READ] = "read",
 		[VCKPT_OP_MIGRATE] = "migrate",
 		[VCKPT_OP_HOOK] = "hook",
+		[VCKPT_OP_TIDY] = "tidy",
 	};
 
 	if (op >= sizeof(names) / sizeof(names[0]) || !names[op])

@@ -92,15 +92,19 @@ enum vckpt_host_op {
 				for a guest whose PREPARE said "says_read" */
 	VCKPT_OP_MIGRATE = 22, /* since 5: live to `peer`; given up after timeout_ns.  PROGRESS,
 				  detail as of the reply */
-	VCKPT_OP_HOOK = 23 /* host, or guest; since 5: the site's hooks are run, expiry_ns is their
-			      limit; detail: what they said.  Not while the guest is held */
+	VCKPT_OP_HOOK = 23, /* host, or guest; since 5: the site's hooks are run, expiry_ns is their
+			       limit; detail: what they said.  Not while the guest is held */
+	VCKPT_OP_TIDY = 24  /* layers of its disks that nothing names any more are removed, while it
+			       runs; detail: which.  With VCKPT_HOW_LOOK only told, and no OPEN is
+			       needed: the request names the store */
 };
 
-/* How MIGRATE may be done. */
+/* How MIGRATE, or TIDY, may be done. */
 enum {
 	VCKPT_HOW_POSTCOPY = 1, /* by post-copy, if it would not be over in time */
 	VCKPT_HOW_STORAGE = 2,  /* disks are copied that the other host does not see */
-	VCKPT_HOW_UNSAFE = 4    /* libvirt is not to worry about disks that are cached */
+	VCKPT_HOW_UNSAFE = 4,   /* libvirt is not to worry about disks that are cached */
+	VCKPT_HOW_LOOK = 8      /* TIDY: nothing is changed, and epochs are not asked */
 };
 
 /* Which pages a capture writes. */
@@ -159,7 +163,7 @@ struct vckpt_host_request {
 	char result[24]; /* since 5.  HOOK: what became of the epoch */
 	char peer[256], data[256]; /* since 5.  MIGRATE: libvirt's URI of the other host, and where
 				      QEMU sends memory ("" by host name) */
-	uint32_t how;              /* since 5.  MIGRATE: VCKPT_HOW_* */
+	uint32_t how;              /* since 5.  MIGRATE, TIDY: VCKPT_HOW_* */
 	uint8_t suspend; /* since 6.  PREPARE: the guest stands still from the cut on, and goes at
 			    COMMITTED; a host that knows it says "leaves" */
 	uint8_t once;    /* since 7.  PREPARE: VCKPT_PAGES_* */

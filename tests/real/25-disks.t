@@ -84,4 +84,31 @@ kill_guest n1
 rm "$top"
 expect_ok "a layer that is gone: the restart puts it back" vckpt restart heat --destroy
 expect_match "and memory and disks agree" "$(agree)" '^agree'
+
+# Layers that only dropped epochs need go with them, and not before; of a guest that is off they stay until it is back.
+expect_ok "a restart from the first" vckpt restart heat@1 --destroy
+before=$(layers)
+others=$(epochs | tr ' ' '\n' | sed -n 's/^\([2-9][0-9]*\|1[0-9]\+\)$/heat@\1/p')
+# shellcheck disable=SC2086 # words wanted
+would=$(vckpt prune $others --dry-run --json)
+expect_eq "a prune that changes nothing" "$(layers)" "$before"
+expect_ok "tells of layers that would go: $(jq -c '[.layer_files, .layer_bytes]' <<<"$would")" \
+	jq -e '.layer_files > 0 and .layer_bytes > 0' <<<"$would"
+# shellcheck disable=SC2086 # words wanted
+said=$(vckpt prune $others --json)
+expect_eq "just these go" "$(jq -c '[.layer_files, .layer_bytes, .layers, .layers_not_asked]' <<<"$said")" \
+	"$(jq -c '[.layer_files, .layer_bytes, .layers, []]' <<<"$would")"
+expect_eq "and none is left that nobody needs" "$(layers)" "$(layers_wanted)"
+expect_match "memory and disks agree" "$(agree)" '^agree'
+expect_ok "a checkpoint upon it" vckpt checkpoint heat
+newest=$(epochs | tr ' ' '\n' | grep . | tail -n 1)
+kill_guest n1
+before=$(layers)
+said=$(vckpt prune "heat@$newest")
+expect_eq "of a guest that is off" $? 0
+expect_match "it is told that its layers stay" "$said" 'layers of its disks stay: .*domain n1 is off'
+expect_eq "and they do" "$(layers)" "$before"
+expect_ok "a restart" vckpt restart heat --destroy
+expect_match "memory and disks agree" "$(agree)" '^agree'
+expect_eq "and no layer is left that nobody needs" "$(layers)" "$(layers_wanted)"
 finish

@@ -1,5 +1,4 @@
-/* vckpt prune: drops checkpoints and gives their room back.  Works on the store and asks no host.
- */
+/* vckpt prune: drops checkpoints and gives their room back. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,30 +107,37 @@ static int read_words(const struct prune *o, const char **cluster, uint64_t *epo
 
 static bool tick(void *arg, uint64_t done, uint64_t total)
 {
-	struct tool *t = arg;
-	const struct vckpt_progress s = {
-		.phase = "rewrite", .guest = "", .done = done, .total = total};
+	return tool_progress_tick(arg, "rewrite", "", done, total, NULL) == 0;
+}
 
-	if (t->progress)
-		tool_progress_show(t->progress, &s);
-	return true;
+static void print_layers(const json_t *r, const char *would)
+{
+	const json_t *list = json_object_get(r, "layers"), *one;
+	size_t i, n = json_array_size(list);
+	char a[16];
+
+	if (tool_number(r, "layer_files") > 0)
+		printf("  %.0f layers of disks %sremoved (%s)\n", tool_number(r, "layer_files"),
+		       would, tool_bytes(a, tool_number(r, "layer_bytes")));
+	json_array_foreach (list, i, one)
+		printf("  disk layer of dropped epochs: %s\n", json_string_value(one));
+	json_array_foreach (json_object_get(r, "layers_not_asked"), i, one)
+		printf("  layers of its disks stay: %s%s%s\n", tool_string(one, "host"),
+		       *tool_string(one, "host") ? ": " : "", tool_string(one, "why"));
+	if (n || i)
+		printf("  vckptd removes layers that nothing needs with the cluster's next "
+		       "checkpoint or restart\n");
 }
 
 static void print_rest(const json_t *r)
 {
-	const json_t *list, *one;
+	const json_t *one;
 	size_t i;
 
 	json_array_foreach (json_object_get(r, "not_asked"), i, one)
 		printf("  could not be asked for its copies: %s\n", json_string_value(one));
 	json_array_foreach (json_object_get(r, "left"), i, one)
 		printf("  left as it is: %s\n", tool_string(one, "why"));
-	list = json_object_get(r, "layers");
-	json_array_foreach (list, i, one)
-		printf("  disk layer of dropped epochs: %s\n", json_string_value(one));
-	if (json_array_size(list))
-		printf("  vckptd removes layers that nothing needs with the cluster's next "
-		       "checkpoint\n");
 }
 
 static void print_report(const json_t *r)
@@ -157,6 +163,7 @@ static void print_report(const json_t *r)
 	       tool_number(r, "packs"), tool_bytes(b, tool_number(r, "freed_bytes")),
 	       tool_bytes(c, tool_number(r, "unused_bytes")), *would ? "would stay" : "stay");
 	print_rest(r);
+	print_layers(r, would);
 }
 
 static int run(struct tool *t, int argc, char **argv)
@@ -164,7 +171,8 @@ static int run(struct tool *t, int argc, char **argv)
 	struct vckpt_error err = VCKPT_ERROR_NONE;
 	uint64_t *epochs = calloc((size_t)argc + 1, sizeof(*epochs));
 	struct prune o = {.words = calloc((size_t)argc + 1, sizeof(*o.words)),
-			  .q = {.max_unused = VCKPT_PRUNE_UNUSED, .tick = tick, .arg = t}};
+			  .q = {.max_unused = VCKPT_PRUNE_UNUSED, .tick = tick}};
+	struct vckpt_cluster_ctx ctx;
 	struct vckpt_store *store = NULL;
 	const char *cluster = NULL;
 	json_t *report = NULL;
@@ -175,16 +183,15 @@ static int run(struct tool *t, int argc, char **argv)
 		goto out;
 	}
 	tool_parse(t, &argp, "prune", argc, argv, &o);
-	tool_set_who(t, "prune");
-	o.q.who = t->who;
 	o.q.epochs = epochs;
-	if (read_words(&o, &cluster, epochs, &o.q.n_epochs, &err) < 0)
+	if (read_words(&o, &cluster, epochs, &o.q.n_epochs, &err) < 0 ||
+	    tool_context(t, "prune", cluster, &ctx, &err) < 0)
 		goto out;
+	o.q.who = t->who;
+	o.q.ctx = o.q.arg = &ctx;
 	store = vckpt_store_open(t->store, &err);
 	if (!store)
 		goto out;
-	if (!t->quiet && !t->json)
-		t->progress = tool_progress_new();
 	rc = vckpt_cluster_prune(store, cluster, &o.q, &report, &err);
 	tool_progress_free(t->progress);
 	t->progress = NULL;

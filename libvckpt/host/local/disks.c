@@ -5,7 +5,6 @@
  */
 #include "host/local/internal.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,8 +14,6 @@
 #include "store/catalogue.h"
 #include "store/layer_copy.h"
 #include "store/layer_name.h"
-
-#define MARK VCKPT_LAYER_NAME_MARK
 
 /* Layers of a disk, the one in use included: with more of them the guest's reads get slow, and
  * every epoch's record longer. */
@@ -259,119 +256,6 @@ void vckpt_guest_disks_merge(struct vckpt_guest *g)
 
 /* ---- short chains, no litter ---- */
 
-/* What is kept: a JSON object with a member for each path. */
-static int keep(json_t *kept, const char *path, struct vckpt_error *err)
-{
-	char below[PATH_MAX];
-
-	while (*path && !json_object_get(kept, path)) {
-		json_object_set_new(kept, path, json_true());
-		if (!strstr(path, MARK) || access(path, F_OK) < 0)
-			return 0;
-		if (vckpt_layer_backing(path, below, err) < 0)
-			return -1;
-		path = below;
-	}
-	return 0;
-}
-
-static int keep_epochs(struct vckpt_guest *g, json_t *kept, struct vckpt_error *err)
-{
-	vckpt_autofree uint64_t *all = NULL;
-	size_t n;
-
-	if (vckpt_catalogue_list(g->s->store, g->s->cluster, &all, &n, err) < 0)
-		return -1;
-	for (size_t i = 0; i < n; i++) {
-		vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
-		json_t *disk, *layer;
-		size_t k, m;
-
-		if (vckpt_catalogue_get(g->s->store, g->s->cluster, all[i], &e, err) < 0)
-			return -1;
-		for (size_t r = 0; r < e.n_guests; r++)
-			json_array_foreach (e.guests[r].disks, k, disk)
-				json_array_foreach (json_object_get(disk, "layers"), m, layer)
-					if (keep(kept, vckpt_json_text(layer, "path"), err) < 0)
-						return -1;
-	}
-	return 0;
-}
-
-static void close_dir(DIR **d)
-{
-	if (*d)
-		closedir(*d);
-}
-
-/* Calls `each` for every layer of the disk whose source this is; `ours`: made for this guest. */
-static int walk_layers(const char *source, const char *key, json_t *kept,
-		       int (*each)(const char *path, bool ours, json_t *kept,
-				   struct vckpt_error *err),
-		       struct vckpt_error *err)
-{
-	vckpt_auto(close_dir) DIR *d = NULL;
-	char dir[PATH_MAX], stem[PATH_MAX], path[2 * PATH_MAX];
-	char *base;
-	struct dirent *de;
-	size_t len;
-
-	snprintf(dir, sizeof(dir), "%.*s", vckpt_layer_stem(source), source);
-	base = strrchr(dir, '/');
-	if (!base)
-		return 0;
-	len = (size_t)snprintf(stem, sizeof(stem), "%.*s" MARK, (int)(PATH_MAX - sizeof(MARK)),
-			       base + 1);
-	base[1] = '\0';
-	d = opendir(dir);
-	if (!d)
-		return vckpt_fail_errno(err, "cannot read the folder %s", dir);
-	while ((de = readdir(d))) {
-		if (strncmp(de->d_name, stem, len) != 0)
-			continue;
-		snprintf(path, sizeof(path), "%s%s", dir, de->d_name);
-		if (each(path, strncmp(de->d_name + len, key, strlen(key)) == 0, kept, err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-static int keep_foreign(const char *path, bool ours, json_t *kept, struct vckpt_error *err)
-{
-	return ours ? 0 : keep(kept, path, err);
-}
-
-static int drop_unkept(const char *path, bool ours, json_t *kept, struct vckpt_error *err)
-{
-	if (ours && !json_object_get(kept, path) && unlink(path) < 0 && errno != ENOENT)
-		return vckpt_fail_errno(err, "cannot remove %s", path);
-	return 0;
-}
-
-/* Only where no older epoch can be committed any more: after a commit, or in a new incarnation. */
-static int sweep(struct vckpt_guest *g, struct vckpt_error *err)
-{
-	json_auto_t *kept = json_object(), *named = NULL;
-	char key[9];
-	json_t *one;
-	size_t i;
-
-	key_of(g, key);
-	if (vckpt_disks_named(g->s->local->hv, g->domain_name, &named, err) < 0 ||
-	    keep_epochs(g, kept, err) < 0)
-		return -1;
-	json_array_foreach (named, i, one)
-		if (keep(kept, json_string_value(one), err) < 0)
-			return -1;
-	json_array_foreach (g->disks, i, one)
-		if (walk_layers(vckpt_json_text(one, "source"), key, kept, keep_foreign, err) < 0)
-			return -1;
-	json_array_foreach (g->disks, i, one)
-		if (walk_layers(vckpt_json_text(one, "source"), key, kept, drop_unkept, err) < 0)
-			return -1;
-	return 0;
-}
-
 /* Nothing of this is worth a failure: what is not done now is done after the next epoch. */
 void vckpt_guest_disks_settled(struct vckpt_guest *g)
 {
@@ -382,8 +266,8 @@ void vckpt_guest_disks_settled(struct vckpt_guest *g)
 		return;
 	g->entry.overlays[0] = '\0';
 	if (vckpt_fault_point("host.disk.settle", NULL, &err) < 0 ||
-	    vckpt_disks_follow(g->dom, g->disks, &err) < 0 || sweep(g, &err) < 0 ||
-	    vckpt_disks_look(g->dom, &now, &err) < 0 ||
+	    vckpt_disks_follow(g->dom, g->disks, &err) < 0 ||
+	    vckpt_guest_layers_sweep(g, &err) < 0 || vckpt_disks_look(g->dom, &now, &err) < 0 ||
 	    vckpt_disks_shorten(g->dom, now, CHAIN_MOST, &err) < 0)
 		vckpt_session_log(g, VCKPT_WARN, "its disks' layers are not tidied up: %s",
 				  err.text);

@@ -280,6 +280,24 @@ int vckpt_guest_disks_restore(struct vckpt_guest *g, const json_t *record,
 /* The persistent definition names them from now on. */
 int vckpt_guest_disks_follow(struct vckpt_guest *g, struct vckpt_error *err);
 
+/* layers.c: files of layers that nothing names any more.  Only where no older epoch can be
+ * committed any more: after a commit, in a new incarnation, or under the cluster's lease. */
+struct vckpt_loose {
+	const struct vckpt_store *store;
+	const char *cluster, *guest;
+	const json_t *disks; /* whose "source" they lie beside */
+	const json_t *named; /* by definitions: paths */
+	bool look; /* none is removed, and those that epochs need are told with the others */
+};
+/* Those that were made for this guest and that neither a definition, nor an epoch, nor any other
+ * layer names go.  `gone` (may be NULL) gets {"path", "bytes": on the disk} of each, also if one
+ * that comes later fails. */
+int vckpt_loose_layers(const struct vckpt_loose *l, json_t *gone, struct vckpt_error *err);
+/* Of g->disks. */
+int vckpt_guest_layers_sweep(struct vckpt_guest *g, struct vckpt_error *err);
+int vckpt_guest_tidy(struct vckpt_guest *g, const struct vckpt_host_request *req,
+		     struct vckpt_outcome *out, struct vckpt_error *err);
+
 /* migrate.c */
 int vckpt_guest_migrate(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			struct vckpt_outcome *out, struct vckpt_error *err);
@@ -293,6 +311,9 @@ int vckpt_guest_destroy(struct vckpt_guest *g, const struct vckpt_host_request *
 			struct vckpt_outcome *out, struct vckpt_error *err);
 
 /* look.c: what needs no epoch */
+/* Opens the store that a request names; VCKPT_EREFUSED if it means another one. */
+int vckpt_session_store(const struct vckpt_session *s, const struct vckpt_host_request *req,
+			struct vckpt_store **store, struct vckpt_error *err);
 int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			     struct vckpt_outcome *out, struct vckpt_error *err);
 /* What of the domain no cut contains: findings of its survey, appended. */

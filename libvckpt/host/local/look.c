@@ -9,6 +9,22 @@
 #include "store/layer_copy.h"
 #include "store/nearest.h"
 
+int vckpt_session_store(const struct vckpt_session *s, const struct vckpt_host_request *req,
+			struct vckpt_store **store, struct vckpt_error *err)
+{
+	*store = vckpt_store_open(req->store, err);
+	if (!*store)
+		return vckpt_error_prefix(err, "host %s", s->host.name);
+	if (!req->store_uuid[0] || strcmp(req->store_uuid, vckpt_store_uuid(*store)) == 0)
+		return 0;
+	vckpt_store_close(*store);
+	*store = NULL;
+	return vckpt_fail(err, VCKPT_EREFUSED,
+			  "host %s: %s is another store there; have all hosts see the same folder "
+			  "under this name",
+			  s->host.name, req->store);
+}
+
 int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_request *req,
 			     struct vckpt_outcome *out, struct vckpt_error *err)
 {
@@ -31,16 +47,8 @@ int vckpt_guest_open_cluster(struct vckpt_guest *g, const struct vckpt_host_requ
 	if (other)
 		return vckpt_fail(err, VCKPT_EUSAGE, "this session works on cluster %s already",
 				  s->cluster);
-	store = vckpt_store_open(req->store, err);
-	if (!store)
-		return vckpt_error_prefix(err, "host %s", s->host.name);
-	if (req->store_uuid[0] && strcmp(req->store_uuid, vckpt_store_uuid(store)) != 0) {
-		vckpt_store_close(store);
-		return vckpt_fail(err, VCKPT_EREFUSED,
-				  "host %s: %s is another store there; have all hosts see the same "
-				  "folder under this name",
-				  s->host.name, req->store);
-	}
+	if (vckpt_session_store(s, req, &store, err) < 0)
+		return -1;
 	reach = vckpt_reach_new(store);
 	if (!reach)
 		vckpt_fail_errno(err, "no memory to look at places");

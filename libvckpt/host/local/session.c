@@ -106,6 +106,7 @@ static const struct op {
 	[VCKPT_OP_LISTEN] = {vckpt_guest_listen, 10 * VCKPT_S, false},
 	[VCKPT_OP_MIGRATE] = {vckpt_guest_migrate, 30 * 24 * 3600 * VCKPT_S, false},
 	[VCKPT_OP_HOOK] = {vckpt_guest_hook, 60 * VCKPT_S, false},
+	[VCKPT_OP_TIDY] = {vckpt_guest_tidy, 60 * VCKPT_S, false},
 };
 
 static int perform(struct vckpt_guest *g, const struct vckpt_host_request *req,

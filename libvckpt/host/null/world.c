@@ -397,6 +397,13 @@ int vckpt_null_perform(struct null_host *h, struct vckpt_null_guest *g,
 		need(w, req, !g->held && !g->paused, "hooks of a guest that is held");
 		return 0;
 	}
+	if (req->op == VCKPT_OP_TIDY) {
+		need(w, req, !g->held && !g->paused && !g->capturing, "not at rest");
+		return g->there
+			       ? 0
+			       : vckpt_fail(err, VCKPT_EREFUSED,
+					    "domain %s is off: nobody knows its layers", g->domain);
+	}
 	if (req->op == VCKPT_OP_ABORT) {
 		vckpt_null_undo(h, g);
 		g->aborted = req->epoch;
