@@ -551,6 +551,20 @@ static int check_layer(struct vckpt_check *c, json_t *layer, const char *path,
 	return 0;
 }
 
+static void tell_unsure(struct vckpt_check *c, const json_t *layer, const char *path)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+
+	if (c->stop || c->options->read_data ||
+	    vckpt_layer_copied(c->store, c->cluster, layer, NULL))
+		return;
+	vckpt_fail(&why, VCKPT_EDAMAGED,
+		   "%s was written to, or replaced, since it was compared, or never was", path);
+	vckpt_check_found(c, VCKPT_LEVEL_NOTE, &why, path,
+			  "the next `vckpt flush` compares it, and copies it again if it is "
+			  "another");
+}
+
 /* The copy of a layer, at a place. */
 static bool copy_is_whole(struct vckpt_check *c, json_t *layer)
 {
@@ -561,8 +575,10 @@ static bool copy_is_whole(struct vckpt_check *c, json_t *layer)
 	if (vckpt_cluster_path(c->store, c->cluster, name, path, NULL) < 0 ||
 	    access(path, F_OK) < 0)
 		return false;
-	if (check_layer(c, layer, path, &why) == 0 || c->stop)
+	if (check_layer(c, layer, path, &why) == 0 || c->stop) {
+		tell_unsure(c, layer, path);
 		return true;
+	}
 	vckpt_check_found(c, VCKPT_LEVEL_HARM, &why, path,
 			  "remove it: the next `vckpt flush` copies it again");
 	return false;
@@ -632,7 +648,7 @@ static void count_layer(struct vckpt_check *c, const struct vckpt_epoch *e,
 	if (json_object_get(c->layers, path))
 		return;
 	json_object_set_new(c->layers, path, json_true());
-	if (vckpt_layer_copied(c->store, c->cluster, layer, NULL))
+	if (vckpt_layer_maybe_copied(c->store, c->cluster, layer, NULL))
 		c->total += (uint64_t)json_integer_value(json_object_get(layer, "bytes"));
 	c->total += (uint64_t)json_integer_value(json_object_get(layer, "bytes"));
 }

@@ -63,7 +63,8 @@ struct sum {
 	vckpt_layer_tick *tick;
 	void *arg;
 	const char *path;
-	int to; /* also written there; -1: only read */
+	int to;                      /* also written there; -1: only read */
+	const struct timespec *when; /* ... as if it was then; NULL: now */
 	const char *to_path;
 };
 
@@ -313,7 +314,8 @@ static int write_copy(const json_t *layer, struct sum *s, int fd, const struct s
 		return -1;
 	if (fchown(s->to, st->st_uid, st->st_gid) < 0 && errno != EPERM)
 		return vckpt_fail_errno(err, "cannot give %s its owner", s->to_path);
-	if (fchmod(s->to, st->st_mode & 0666) < 0 || ftruncate(s->to, st->st_size) < 0)
+	if (fchmod(s->to, st->st_mode & 0666) < 0 || ftruncate(s->to, st->st_size) < 0 ||
+	    (s->when && futimens(s->to, (struct timespec[]){*s->when, *s->when}) < 0))
 		return vckpt_fail_errno(err, "cannot write %s", s->to_path);
 	return fsync(s->to) < 0 ? vckpt_fail_errno(err, "cannot sync %s", s->to_path) : 0;
 }
@@ -355,17 +357,19 @@ static int lock_aside(const json_t *layer, const char *aside, const struct sum *
 			*err = why;
 		return -1;
 	}
-	if (stat(to, &st) == 0 && check_size(layer, to, &st, NULL) == 0) {
+	/* At a place nobody else makes any, and what is there is to be replaced. */
+	if (!s->when && stat(to, &st) == 0 && check_size(layer, to, &st, NULL) == 0) {
 		unlink(aside);
 		vckpt_close_fd(fd);
 	}
 	return 0;
 }
 
-int vckpt_layer_copy(const json_t *layer, const char *from, const char *to, vckpt_layer_tick *tick,
-		     void *arg, struct vckpt_error *err)
+int vckpt_layer_copy(const json_t *layer, const char *from, const char *to,
+		     const struct timespec *when, vckpt_layer_tick *tick, void *arg,
+		     struct vckpt_error *err)
 {
-	struct sum s = {.tick = tick, .arg = arg, .path = from, .to = -1};
+	struct sum s = {.tick = tick, .arg = arg, .path = from, .to = -1, .when = when};
 	vckpt_autofd int fd = -1, out = -1;
 	char aside[PATH_MAX];
 	struct stat st;

@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "base/error.h"
 
@@ -43,13 +44,14 @@ int vckpt_layer_verify(const json_t *layer, const char *path, vckpt_layer_tick *
 
 /*
  * Makes `to` out of `from`, which is this layer: compared with its digest on the way, written
- * aside, synced, renamed.  Holes stay holes; owner and mode are as at `from` where we may.  Others
- * who make the same `to`, threads, too, are waited for (then `tick` is told of 0 bytes); what they
- * made is taken by its size.  Failures are those of vckpt_layer_verify(), and of writing; then `to`
- * is what it was.
+ * aside, synced, renamed.  Holes stay holes; owner and mode are as at `from` where we may; it was
+ * changed at `when` (NULL: now; else what is at `to` is replaced).  Others who make the same `to`,
+ * threads, too, are waited for (then `tick` is told of 0 bytes); what they made is taken by its
+ * size.  Failures are those of vckpt_layer_verify(), and of writing; then `to` is what it was.
  */
-int vckpt_layer_copy(const json_t *layer, const char *from, const char *to, vckpt_layer_tick *tick,
-		     void *arg, struct vckpt_error *err);
+int vckpt_layer_copy(const json_t *layer, const char *from, const char *to,
+		     const struct timespec *when, vckpt_layer_tick *tick, void *arg,
+		     struct vckpt_error *err);
 
 /* The backing file that a qcow2 file names, as a whole path; "" if it names none, or is no qcow2
  * file. */

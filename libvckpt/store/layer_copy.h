@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "store/catalogue.h"
@@ -24,9 +25,20 @@
 #define VCKPT_LAYER_COPY_NAME 64
 void vckpt_layer_copy_name(const json_t *layer, char name[VCKPT_LAYER_COPY_NAME]);
 
-/* Is it at this place, by name and size?  `path` (may be NULL): where. */
+/*
+ * A copy that was compared with its digest is given a time of change that follows from the digest
+ * (VCKPT_LAYER_STAMP says how), so who wrote to it since, cut it short or put another file in its
+ * place has given it another time, and one look tells.
+ */
+#define VCKPT_LAYER_STAMP(first_28_bits) ((time_t)1 << 29 | (time_t)(first_28_bits) << 1)
+
+/* Is it at this place, and as it was when it was compared, by name, size and time?  `path` (may be
+ * NULL): where. */
 bool vckpt_layer_copied(const struct vckpt_store *place, const char *cluster, const json_t *layer,
 			char path[PATH_MAX]);
+/* Is there a file that may be it, by name and size alone?  To be compared before it is believed. */
+bool vckpt_layer_maybe_copied(const struct vckpt_store *place, const char *cluster,
+			      const json_t *layer, char path[PATH_MAX]);
 
 /* Is it where the disk is, by its size, and seen from here? */
 bool vckpt_layer_lies(const json_t *layer);
@@ -41,9 +53,10 @@ int vckpt_layers_each(const struct vckpt_epoch *e,
 		      void *arg, struct vckpt_error *err);
 
 /*
- * Copies a layer to `place`, from where it lies, or from a copy at `from`.  1: written, 0: it was
- * there, -1; *seen false: neither it nor a copy can be read from here, and nothing was
- * done.
+ * Copies a layer to `place`, from where it lies, or from a copy at `from`.  What is there and does
+ * not look as it should is read: if it is the layer all the same it stays, else it is made anew.
+ * 1: written, 0: it was there, -1; *seen false: neither it nor a copy can be read from here, and
+ * nothing was done.
  */
 int vckpt_layer_to_place(const struct vckpt_store *from, const struct vckpt_store *place,
 			 const char *cluster, const json_t *layer, vckpt_layer_tick *tick,
@@ -59,7 +72,7 @@ int vckpt_layers_bring(struct vckpt_reach *reach, const char *cluster, const jso
 		       vckpt_layer_tick *tick, void *arg, unsigned *brought,
 		       struct vckpt_error *err);
 
-/* Would that put this one back, by names and sizes? */
+/* Would that put this one back, by names and sizes?  It is compared when it is put back. */
 bool vckpt_layer_can_come(struct vckpt_reach *reach, const char *cluster, const json_t *layer);
 
 #endif

@@ -249,6 +249,99 @@ static void test_damaged(void)
 	lab_end(&l);
 }
 
+static void copy_of_top(struct lab *l, char path[PATH_MAX])
+{
+	json_auto_t *disks = disks_of(l, 2);
+	const json_t *layers = json_object_get(json_array_get(disks, 0), "layers");
+
+	vckpt_layer_maybe_copied(l->place.store, HEAT, json_array_get(layers, 0), path);
+}
+
+/* A quick look finds a copy that is not as it was; the next flush sees to it.  What became of it is
+ * done by `hurt`; so many files are written anew. */
+static void comes_right(struct lab *l, void (*hurt)(const char *path), int files)
+{
+	const struct vckpt_check_options quick = {0};
+	char path[PATH_MAX];
+	json_t *r, *one;
+
+	copy_of_top(l, path);
+	hurt(path);
+	CU_ASSERT_EQUAL(state(l->place.store, 2), VCKPT_COPY_DISKS);
+	CU_ASSERT_EQUAL(state(l->place.store, 1), VCKPT_COPY_WHOLE);
+	OK(&l->place, vckpt_store_examine(l->place.store, HEAT, &quick, &r, &l->place.err));
+	one = json_array_get(json_object_get(r, "findings"), 0);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(one);
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(one, "file")), path);
+	json_decref(r);
+	r = flushed(l);
+	one = json_array_get(json_object_get(r, "places"), 0);
+	CU_ASSERT_EQUAL(json_integer_value(json_object_get(one, "files")), files);
+	json_decref(r);
+	CU_ASSERT_EQUAL(state(l->place.store, 2), VCKPT_COPY_WHOLE);
+	OK(&l->place, vckpt_store_examine(l->place.store, HEAT, &quick, &r, &l->place.err));
+	CU_ASSERT_EQUAL(json_array_size(json_object_get(r, "findings")), 0);
+	json_decref(r);
+	all_is_clean(&l->place);
+}
+
+static void write_to(const char *path)
+{
+	flip(path, 3);
+}
+
+static void cut_short(const char *path)
+{
+	CU_ASSERT_EQUAL(truncate(path, 3), 0);
+}
+
+/* As copies are that nobody compared: of an older vckpt, or moved without their times. */
+static void touch(const char *path)
+{
+	CU_ASSERT_EQUAL(utimensat(AT_FDCWD, path, NULL, 0), 0);
+}
+
+static void replace(const char *path)
+{
+	char other[PATH_MAX + 8];
+	struct stat st;
+
+	CU_ASSERT_EQUAL(stat(path, &st), 0);
+	snprintf(other, sizeof(other), "%s.other", path);
+	write_at(other, 0, "as long, but another");
+	CU_ASSERT_EQUAL(truncate(other, st.st_size), 0);
+	CU_ASSERT_EQUAL(rename(other, path), 0);
+}
+
+static void test_not_as_it_was(void)
+{
+	char path[PATH_MAX];
+	struct lab l;
+	json_t *r;
+
+	lab_begin(&l);
+	json_decref(flushed(&l));
+	comes_right(&l, write_to, 1);
+	comes_right(&l, cut_short, 1);
+	comes_right(&l, replace, 1);
+	comes_right(&l, touch, 0); /* compared, and left as it is */
+	/* One that was never compared can be put back all the same: that compares it. */
+	copy_of_top(&l, path);
+	touch(path);
+	CU_ASSERT_EQUAL(unlink(l.top), 0);
+	CU_ASSERT_EQUAL(bring(&l, 2), 1);
+	OK(&l.f, verify(&l, 2));
+	/* What nobody can make anew stays, damaged as it is. */
+	CU_ASSERT_EQUAL(unlink(l.top), 0);
+	flip(path, 3);
+	FAILS(&l.f, VCKPT_ENOTFOUND, flush(&l, &r));
+	json_decref(r);
+	CU_ASSERT_EQUAL(access(path, F_OK), 0);
+	flip(path, 3);
+	CU_ASSERT_EQUAL(bring(&l, 2), 1);
+	lab_end(&l);
+}
+
 /* One that is damaged or gone here is not named there. */
 static void test_refused(void)
 {
@@ -583,10 +676,12 @@ static void test_no_room(void)
 }
 
 static const struct unit_test tests[] = {
-	{"copied", test_copied},           {"damaged", test_damaged}, {"refused", test_refused},
-	{"elsewhere", test_elsewhere},     {"behind", test_behind},   {"pruned", test_pruned},
-	{"killed", test_killed},           {"no room", test_no_room}, {"beside", test_beside},
-	{"room", test_room},               {"only layers", test_only_layers},
+	{"copied", test_copied},           {"damaged", test_damaged},
+	{"refused", test_refused},         {"elsewhere", test_elsewhere},
+	{"behind", test_behind},           {"pruned", test_pruned},
+	{"killed", test_killed},           {"no room", test_no_room},
+	{"beside", test_beside},           {"room", test_room},
+	{"only layers", test_only_layers}, {"not as it was", test_not_as_it_was},
 };
 
 UNIT_MAIN("copy-disks", tests)
