@@ -17,12 +17,14 @@
 #include "cluster/definition.h"
 #include "host/local/journal.h"
 #include "host/local/tokens.h"
+#include "store/behind.h"
 #include "store/catalogue.h"
 #include "store/export_manifest.h"
 #include "store/history.h"
 #include "store/keys.h"
 #include "store/layer.h"
 #include "store/lease.h"
+#include "store/left.h"
 #include "store/reach.h"
 #include "store/seal.h"
 #include "store/store.h"
@@ -34,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Recorded: whatever of it is read with the recorded key opens. */
 #define SEALED "tests/data/sealed"
 #define HEAT   "store/clusters/heat run"
+#define BEHIND "store/clusters/heat/behind.json"
 
 /* One input is one call of each reader: what they need is made once. */
 static struct {
@@ -260,6 +263,36 @@ static void read_places(void)
 	vckpt_places_clear(&p);
 }
 
+/* What is understood is a list of what its readers take for texts. */
+static void read_left(void)
+{
+	json_t *left = vckpt_left_read(f.store, "heat", NULL), *one;
+	size_t i;
+
+	json_array_foreach (left, i, one)
+		if (!json_is_string(json_object_get(one, "guest")) ||
+		    !json_is_string(json_object_get(one, "host")))
+			abort();
+	json_decref(left);
+}
+
+static void read_behind(void)
+{
+	char path[PATH_MAX + 64], *text;
+	json_t *notes, *one;
+	size_t len, i;
+
+	snprintf(path, sizeof(path), "%s/%s", f.dir, BEHIND);
+	if (vckpt_read_file(path, VCKPT_SEAL_MAX, &text, &len, NULL) < 0)
+		abort();
+	notes = vckpt_behind_decode(text, len);
+	json_array_foreach (notes, i, one)
+		if (!json_is_string(json_object_get(one, "path")))
+			abort();
+	json_decref(notes);
+	free(text);
+}
+
 static const struct kind {
 	const char *file, *seal; /* NULL: it is not sealed */
 	void (*read)(void);
@@ -278,6 +311,8 @@ static const struct kind {
 	{"key", NULL, read_key_file},
 	{"manifest.json", "export", read_manifest},
 	{"store/clusters/heat/places.json", "places", read_places},
+	{"store/clusters/heat/left.json", "left", read_left},
+	{BEHIND, "behind", read_behind},
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
