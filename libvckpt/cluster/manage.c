@@ -13,6 +13,7 @@
 #include "cluster/suspended.h"
 #include "store/behind.h"
 #include "store/catalogue.h"
+#include "store/room.h"
 
 static uint64_t patience(void)
 {
@@ -476,6 +477,18 @@ static void gather(json_t *all, const struct vckpt_answer *a, const char *host, 
 	json_array_append_new(all, one);
 }
 
+/* What no host needs to be asked for. */
+static void look_at_store(json_t *all, const struct vckpt_store *store)
+{
+	struct vckpt_room r;
+
+	if (store && vckpt_room_wanting(vckpt_store_path(store), &r))
+		json_array_append_new(all, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "host", "", "id",
+						     "store", "level", "bad", "object",
+						     vckpt_store_path(store), "text", r.text,
+						     "cure", r.cure));
+}
+
 static const char *host_name(const struct vckpt_link *l)
 {
 	return l->host ? l->host->name : vckpt_link_label(l);
@@ -532,6 +545,7 @@ int vckpt_cluster_doctor(const struct vckpt_cluster_ctx *ctx, json_t **findings,
 	if (rc < 0)
 		return -1;
 	all = json_array();
+	look_at_store(all, s.c.store);
 	rc = ask_doctor(&s, true, all, err);
 	if (rc == 0 && s.c.n_slots)
 		rc = ask_doctor(&s, false, all, err);

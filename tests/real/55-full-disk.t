@@ -23,6 +23,18 @@ used=$("$lab" exec h1 du -sk "$small" | cut -f1)
 "$lab" exec h1 mount -o remount,size=$((used + 2000))k "$small"
 vckpt checkpoint heat --codec none --whole >/dev/null 2>&1 && fail "a full disk is noticed again"
 expect_ok "the guests run and answer again" wait_until 20 guests_free
+expect_eq "with some room ls says nothing of it" "$(vckpt ls heat --json | jq -c '.[-1].wanting')" "[]"
+"$lab" exec h1 sh -c "dd if=/dev/zero of='$small/litter' bs=64k 2>/dev/null"
+said=$(vckpt ls heat)
+expect_match "without any it says so" "$said" "$small/store: full: "
+expect_match "and the cure" "$said" 'cure: make room there: .vckpt prune'
+said=$(vckpt doctor heat)
+expect_eq "doctor finds it bad" $? 7
+expect_match "and names the store" "$said" "bad .*$small/store.*full"
+"$lab" exec h1 rm "$small/litter"
+"$lab" exec h1 mount -o remount,ro "$small"
+expect_eq "one that is read-only is told, too" "$(vckpt ls heat --json | jq -r '.[-1].wanting[].state')" "read-only"
+"$lab" exec h1 mount -o remount,rw "$small"
 kill_guest n1 n2
 expect_ok "the epoch before restores" vckpt restart heat
 heat_ends "and ends right"

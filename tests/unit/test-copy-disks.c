@@ -16,6 +16,7 @@
 #include "store/copy.h"
 #include "store/layer_copy.h"
 #include "store/prune.h"
+#include "store/room.h"
 #include "store/sweep.h"
 
 #define BASE       ((off_t)8 << 20) /* mostly a hole */
@@ -23,6 +24,8 @@
 #define TOTAL      2 /* layers: the base, and one of each later epoch */
 
 static uint64_t room; /* as much as is said to be free; 0: enough */
+static unsigned long flags;
+static uint64_t inodes = 1;
 
 int statvfs(const char *path, struct statvfs *fs)
 {
@@ -30,6 +33,9 @@ int statvfs(const char *path, struct statvfs *fs)
 	memset(fs, 0, sizeof(*fs));
 	fs->f_frsize = 1;
 	fs->f_bavail = room ? room : (uint64_t)1 << 40;
+	fs->f_flag = flags;
+	fs->f_files = 1000;
+	fs->f_favail = inodes;
 	return 0;
 }
 
@@ -570,6 +576,33 @@ static void test_room(void)
 	lab_end(&l);
 }
 
+static const char *wanting(void)
+{
+	struct vckpt_room r;
+
+	if (!vckpt_room_wanting("/", &r))
+		return "";
+	CU_ASSERT(*r.cure && *r.text);
+	return r.state;
+}
+
+/* Where nothing can be written that is told before somebody tries. */
+static void test_wanting(void)
+{
+	CU_ASSERT_STRING_EQUAL(wanting(), "");
+	room = VCKPT_ROOM_LITTLE;
+	CU_ASSERT_STRING_EQUAL(wanting(), "");
+	room--;
+	CU_ASSERT_STRING_EQUAL(wanting(), "full");
+	flags = ST_RDONLY; /* which room would not help */
+	CU_ASSERT_STRING_EQUAL(wanting(), "read-only");
+	room = 0;
+	flags = 0;
+	inodes = 0;
+	CU_ASSERT_STRING_EQUAL(wanting(), "full");
+	inodes = 1;
+}
+
 /* Gone where the disks are, and whole at the place: a prune there keeps it. */
 static void test_only_layers(void)
 {
@@ -682,6 +715,7 @@ static const struct unit_test tests[] = {
 	{"killed", test_killed},           {"no room", test_no_room},
 	{"beside", test_beside},           {"room", test_room},
 	{"only layers", test_only_layers}, {"not as it was", test_not_as_it_was},
+	{"wanting", test_wanting},
 };
 
 UNIT_MAIN("copy-disks", tests)

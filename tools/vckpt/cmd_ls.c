@@ -5,6 +5,7 @@
 
 #include "store/catalogue.h"
 #include "store/copy.h"
+#include "store/room.h"
 #include "store/store.h"
 #include "tool.h"
 
@@ -34,12 +35,36 @@ static json_t *entry_line(const struct vckpt_store *store, const char *cluster, 
 	return j;
 }
 
+static void add_wanting(json_t *list, const char *path)
+{
+	struct vckpt_room r;
+
+	if (vckpt_room_wanting(path, &r))
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "path", path, "state",
+						      r.state, "text", r.text, "cure", r.cure));
+}
+
+/* Folders of the cluster that nothing can be written to. */
+static json_t *wanting(struct vckpt_reach *reach, const struct vckpt_store_places *places)
+{
+	const struct vckpt_store *store = vckpt_reach_store(reach);
+	size_t self = vckpt_places_find(places, vckpt_store_path(store));
+	json_t *list = json_array();
+
+	add_wanting(list, vckpt_store_path(store));
+	for (size_t i = 0; i < places->n; i++)
+		if (i != self && vckpt_reach_open(reach, places->v[i].path, NULL))
+			add_wanting(list, places->v[i].path);
+	return list;
+}
+
 static int list_cluster(const struct vckpt_store *store, const char *cluster, json_t *lines,
 			struct vckpt_error *err)
 {
 	struct vckpt_reach *reach = vckpt_reach_new(store);
 	struct vckpt_store_places places = {0};
 	uint64_t *epochs = NULL;
+	json_t *bad;
 	size_t n = 0;
 
 	if (!reach || vckpt_catalogue_list(store, cluster, &epochs, &n, err) < 0) {
@@ -50,13 +75,16 @@ static int list_cluster(const struct vckpt_store *store, const char *cluster, js
 	}
 	/* A list that is damaged is for `check`. */
 	vckpt_reach_places(reach, cluster, &places, NULL);
+	bad = wanting(reach, &places);
 	for (size_t i = 0; i < n; i++) {
 		json_t *line = entry_line(store, cluster, epochs[i]);
 
 		json_object_set_new(line, "copies",
 				    vckpt_copies(reach, &places, cluster, epochs[i]));
+		json_object_set(line, "wanting", bad);
 		json_array_append_new(lines, line);
 	}
+	json_decref(bad);
 	vckpt_places_clear(&places);
 	vckpt_reach_free(reach);
 	free(epochs);
@@ -104,6 +132,25 @@ static void print_copies(const json_t *line)
 	}
 }
 
+/* Of all clusters, each folder once. */
+static void print_wanting(const json_t *lines)
+{
+	json_t *told = json_object();
+	const json_t *l, *one;
+	size_t i, k;
+
+	json_array_foreach (lines, i, l)
+		json_array_foreach (json_object_get(l, "wanting"), k, one) {
+			if (json_object_get(told, tool_string(one, "path")))
+				continue;
+			json_object_set_new(told, tool_string(one, "path"), json_true());
+			printf("%s: %s: %s\n  cure: %s\n", tool_string(one, "path"),
+			       tool_string(one, "state"), tool_string(one, "text"),
+			       tool_string(one, "cure"));
+		}
+	json_decref(told);
+}
+
 static void print_lines(const json_t *lines)
 {
 	bool copies = any_copies(lines);
@@ -128,6 +175,7 @@ static void print_lines(const json_t *lines)
 		       copies_of(l, c), tool_string(l, "why"));
 		print_copies(l);
 	}
+	print_wanting(lines);
 }
 
 static const struct argp ls_argp = {
