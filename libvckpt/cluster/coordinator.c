@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "cluster/flush.h"
 #include "store/places.h"
 
 #define LEASE_TTL (30 * VCKPT_S)
@@ -96,6 +97,17 @@ static void leave_link(struct vckpt_link *l)
 		l->host->ops->leave(l->host);
 }
 
+/* Should one of them lead some day: it is to know where the guests are.  Behind all else, since its
+ * server may take its time. */
+static void tell_places(const struct vckpt_coordinator *c)
+{
+	struct vckpt_reach *reach = c->untold && c->lease ? vckpt_reach_new(c->store) : NULL;
+
+	if (reach)
+		vckpt_cluster_tell_places(reach, c->cluster, c->ctx->log);
+	vckpt_reach_free(reach);
+}
+
 void vckpt_coordinator_close(struct vckpt_coordinator *c)
 {
 	for (uint32_t i = 0; i < c->n_links; i++)
@@ -105,6 +117,7 @@ void vckpt_coordinator_close(struct vckpt_coordinator *c)
 	free(c->links);
 	free(c->slots);
 	free(c->nics.v);
+	tell_places(c);
 	vckpt_lease_release(c->lease);
 	vckpt_store_close(c->store);
 	json_decref(c->hooks);

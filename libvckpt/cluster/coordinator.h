@@ -49,6 +49,7 @@ struct vckpt_coordinator {
 	struct vckpt_list nics; /* of all guests, for the hosts; owned */
 	uint32_t next_seq;
 	bool canceled;
+	bool untold;   /* the definition was written, and other places have an older one */
 	json_t *hooks; /* what the site's hooks said, NULL none were asked for; owned */
 
 	/* of the run under way */

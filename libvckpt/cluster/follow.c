@@ -165,6 +165,7 @@ int vckpt_session_write(struct vckpt_cluster_session *s, struct vckpt_error *err
 
 	if (vckpt_definition_encode(&s->def, &text, err) < 0)
 		return -1;
+	c->untold = true;
 	return vckpt_store_write_definition(c->store, c->cluster, text, strlen(text), err);
 }
 

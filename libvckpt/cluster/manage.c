@@ -247,6 +247,7 @@ int vckpt_cluster_adopt(const struct vckpt_cluster_ctx *ctx, const struct vckpt_
 		rc = adopt_all(&s, list, err);
 	if (rc == 0)
 		rc = vckpt_store_write_definition(s.c.store, s.c.cluster, text, strlen(text), err);
+	s.c.untold = rc == 0;
 	if (rc == 0 && s.c.lease)
 		rc = vckpt_cluster_adopted(s.c.lease, &s.def, err);
 	if (rc == 0)

@@ -20,9 +20,21 @@ says "a key is made" '^key [0-9a-f]{16}$' vckpt key new "$TEST_DIR/new"
 is "that nobody else can read" "$(stat -c %a "$TEST_DIR/new")" 600
 refused "a key is not overwritten" 2 'is there already' key new "$TEST_DIR/new"
 refused "another key wants the one before" 7 "keeps its key.*$old" key use 'heat run' "$TEST_DIR/new"
+place=$TEST_DIR/place
+says "a copy at another place" "$place: whole" vckpt flush 'heat run' "$place"
 export CREDENTIALS_DIRECTORY=$TEST_DIR/keys
-says "which may be a credential" 'which opens the 1 that were encrypted' vckpt key use 'heat run' "$TEST_DIR/new"
+said=$(vckpt key use 'heat run' "$TEST_DIR/new")
+says "which may be a credential" 'which opens the 1 that were encrypted' echo "$said"
+says "of the copy it is said that it needs the key before" "$place: .*the key before until .vckpt flush --all heat run" echo "$said"
 new=$(vckpt key id "$TEST_DIR/new")
+# by_there: which key opens the copy.
+by_there()
+{
+	jq -r .body.key "$place/clusters/heat run/data/000001/n1.key"
+}
+is "which is so" "$(by_there)" "$old"
+says "a flush of all epochs" "$place: whole" vckpt flush --all 'heat run'
+is "cures that" "$(by_there)" "$new"
 is "the log tells of both" "$(vckpt log 'heat run' --json | jq -r '.[] | select(.action == "key") | .state' | paste -sd,)" "failed,in use"
 is "why one failed" "$(vckpt log 'heat run' --json | jq -r '[.[] | select(.error)][0].error' | grep -c "keeps its key.*$old")" 1
 says "who changed it, to which, and how many epochs" \

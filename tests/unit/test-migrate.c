@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "cluster/definition.h"
+#include "cluster/flush.h"
 #include "cluster/log.h"
 #include "hosts-lab.h"
 #include "hv/migrate.h"
@@ -502,6 +503,75 @@ static void test_rearrange(void)
 	lab_close(&l);
 }
 
+/* ---- other places of the store ---- */
+
+/* Is what the place knows of the guests what the store knows? */
+static bool knows(struct lab *l, const struct vckpt_store *place)
+{
+	struct vckpt_store *store = vckpt_store_open(l->store, &l->err);
+	char *here, *there;
+	size_t n, m;
+	bool same;
+
+	CU_ASSERT_EQUAL_FATAL(vckpt_store_read_definition(store, "heat", &here, &n, &l->err), 0);
+	CU_ASSERT_EQUAL_FATAL(vckpt_store_read_definition(place, "heat", &there, &m, &l->err), 0);
+	same = n == m && memcmp(here, there, n) == 0;
+	free(here);
+	free(there);
+	vckpt_store_close(store);
+	return same;
+}
+
+static struct vckpt_store *make_place(struct lab *l, char path[96])
+{
+	struct vckpt_store *store = vckpt_store_open(l->store, &l->err), *place;
+	struct vckpt_flush_request q = {.who = "test"};
+	json_t *report;
+
+	snprintf(path, 96, "%s/place", l->dir);
+	q.to = path;
+	CU_ASSERT_EQUAL_FATAL(vckpt_cluster_flush(store, "heat", &q, &report, &l->err), 0);
+	json_decref(report);
+	vckpt_store_close(store);
+	place = vckpt_store_open(path, &l->err);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(place);
+	return place;
+}
+
+/* Should the store be lost: who leads then knows where the guests are. */
+static void test_places(void)
+{
+	struct vckpt_adopt_guest one = {"g0", "d0", NULL};
+	char path[96], away[112], got[200];
+	struct vckpt_store *place;
+	struct lab l;
+
+	lab_open(&l, 0);
+	lab_make_room(&l);
+	place = make_place(&l, path);
+	CU_ASSERT(knows(&l, place));
+	CU_ASSERT_EQUAL(migrate(&l, "g0", "hb", NULL), 0);
+	CU_ASSERT_STRING_EQUAL(lab_whereabouts(&l), "hb ha hb hb");
+	CU_ASSERT(knows(&l, place));
+	CU_ASSERT_EQUAL(
+		rearrange(&l,
+			  (struct vckpt_rearrange){VCKPT_CONSOLIDATE, "consolidate", NULL, 0, 0}, 0,
+			  false, got),
+		0);
+	CU_ASSERT(knows(&l, place));
+	one.host = vckpt_null_world_find(l.w, "g0")->host;
+	CU_ASSERT_EQUAL(vckpt_cluster_adopt(&l.ctx, &one, 1, true, NULL, &l.err), 0);
+	CU_ASSERT(knows(&l, place));
+	/* One that is away keeps nobody from anything; it is told with the next flush. */
+	snprintf(away, sizeof(away), "%s.away", path);
+	CU_ASSERT_EQUAL(rename(path, away), 0);
+	CU_ASSERT_EQUAL(migrate(&l, "g0", strcmp(one.host, "hc") == 0 ? "ha" : "hc", NULL), 0);
+	CU_ASSERT_EQUAL(rename(away, path), 0);
+	CU_ASSERT(!knows(&l, place));
+	vckpt_store_close(place);
+	lab_close(&l);
+}
+
 static const struct unit_test tests[] = {
 	{"what is done on the way", test_decide},
 	{"libvirt is not asked at the switch-over", test_pause},
@@ -513,6 +583,7 @@ static const struct unit_test tests[] = {
 	{"a host that hangs up", test_hung_up},
 	{"all off a host", test_evacuate},
 	{"room, and empty hosts", test_rearrange},
+	{"other places are told", test_places},
 };
 
 UNIT_MAIN("migrate", tests)

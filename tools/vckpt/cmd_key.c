@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "store/history.h"
 #include "store/keys.h"
+#include "store/places.h"
 #include "tool.h"
 
 #define PATIENCE (30 * VCKPT_S)
@@ -147,12 +148,42 @@ int tool_use_key(struct tool *t, const char *cluster, const char *file, bool pla
 	return rc;
 }
 
+/* Other places: their copies are opened by the key before until a flush has been there.  A list
+ * that cannot be read is for `check`. */
+static json_t *other_places(const struct tool *t, const char *cluster)
+{
+	struct vckpt_store *store = vckpt_store_open(t->store, NULL);
+	struct vckpt_store_places p = {0};
+	json_t *list = json_array();
+	size_t self;
+
+	if (store && vckpt_places_own(store, cluster, &p, NULL) == 0) {
+		self = vckpt_places_find(&p, vckpt_store_path(store));
+		for (size_t i = 0; i < p.n; i++)
+			if (i != self)
+				json_array_append_new(list, json_string(p.v[i].path));
+	}
+	vckpt_places_clear(&p);
+	vckpt_store_close(store);
+	return list;
+}
+
+static void print_places(const json_t *places, const char *cluster)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (places, i, one)
+		printf("  %s: copies there need the key before until `vckpt flush --all %s`\n",
+		       json_string_value(one), cluster);
+}
+
 static int run_use(struct tool *t, const struct key *o, struct vckpt_error *err)
 {
 	char id[VCKPT_KEY_ID];
 	struct vckpt_key key;
+	json_t *j, *places;
 	size_t changed;
-	json_t *j;
 
 	if (vckpt_key_file_read(o->words[2], &key, err) < 0)
 		return -1;
@@ -160,16 +191,19 @@ static int run_use(struct tool *t, const struct key *o, struct vckpt_error *err)
 	vckpt_key_wipe(&key, sizeof(key));
 	if (tool_use_key(t, o->words[1], o->words[2], o->plain_disks, &changed, err) < 0)
 		return -1;
+	places = other_places(t, o->words[1]);
 	if (t->json) {
-		j = json_pack("{s:s,s:s,s:I,s:b}", "cluster", o->words[1], "key", id, "changed",
-			      (json_int_t)changed, "plain_disks", o->plain_disks);
+		j = json_pack("{s:s,s:s,s:I,s:b,s:O}", "cluster", o->words[1], "key", id, "changed",
+			      (json_int_t)changed, "plain_disks", o->plain_disks, "places", places);
 		tool_print_json(j);
 		json_decref(j);
 	} else if (!t->quiet) {
 		printf("%s: captures are encrypted with key %s from now on", o->words[1], id);
 		printf(changed ? ", which opens the %zu that were encrypted, too\n" : "\n",
 		       changed);
+		print_places(places, o->words[1]);
 	}
+	json_decref(places);
 	return 0;
 }
 
