@@ -52,9 +52,35 @@ expect_match "it is back, and vckptd was killed" "$(state 3)" '^(failed|pending|
 vckpt status heat >/dev/null
 expect_ok "the next vckptd makes the copy" wait_until 60 state_is 3 whole
 
+# copier_caught: stops the process that copies when there is one.
+copier_caught()
+{
+	"$lab" exec h1 timeout 40 sh -c 'until p=$(pgrep -x vckptd-copy); do sleep 0.01; done; kill -STOP $p'
+}
+
+# It is killed in the middle of a copy: the next one does what it left, and so does the copy of the next commit.
+n=3
+for try in 1 2 3 4 5; do
+	copier_caught &
+	catcher=$!
+	expect_ok "a checkpoint while the copier is to be killed, $try" vckpt checkpoint heat --whole
+	n=$((n + 1))
+	wait $catcher || fail "there is a process that copies"
+	state_is $n whole || break # else it was too late
+	"$lab" exec h1 pkill -CONT -x vckptd-copy
+done
+expect_match "it is stopped before the copy is whole" "$(state $n)" '^(pending|copying)$'
+expect_ok "and killed" "$lab" exec h1 pkill -KILL -x vckptd-copy
+heat_moves "the job goes on"
+expect_ok "another makes the copy" wait_until 60 state_is $n whole
+expect_ok "a checkpoint afterwards" vckpt checkpoint heat
+n=$((n + 1))
+expect_ok "has its copy" wait_until 60 state_is $n whole
+
 # One waits for the other.
 expect_ok "a checkpoint while another copies by hand" vckpt checkpoint heat --copies 2
-state_is 4 whole && pass "has its copy when it is done" || fail "has its copy when it is done" "$(state 4)"
+n=$((n + 1))
+state_is $n whole && pass "has its copy when it is done" || fail "has its copy when it is done" "$(state $n)"
 expect_ok "nobody copies any more" wait_until 60 nobody_copies
 expect_ok "what is at the place is whole" vckpt check heat --read-data --store "$place"
 rm -r "$VCKPT_STORE"/clusters/heat/data
