@@ -444,7 +444,8 @@ int vckpt_catalogue_remove(const struct vckpt_lease *lease, uint64_t epoch, stru
 	char path[PATH_MAX];
 
 	if (vckpt_lease_check(lease, err) < 0 ||
-	    vckpt_entry_path(store, cluster, epoch, path, err) < 0)
+	    vckpt_entry_path(store, cluster, epoch, path, err) < 0 ||
+	    vckpt_fault_point("store.entry.remove", NULL, err) < 0)
 		return -1;
 	if (unlink(path) < 0) {
 		if (errno != ENOENT)
@@ -454,6 +455,7 @@ int vckpt_catalogue_remove(const struct vckpt_lease *lease, uint64_t epoch, stru
 				  ": `vckpt ls %s` lists those it has",
 				  cluster, epoch, cluster);
 	}
+	vckpt_fault_here("store.entry.removed", NULL);
 	if (vckpt_cluster_path(store, cluster, "epochs", path, err) < 0)
 		return -1;
 	return vckpt_sync_dir(path, err);

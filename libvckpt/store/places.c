@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "store/answer.h"
 #include "store/layout.h"
@@ -102,7 +103,8 @@ int vckpt_places_own(const struct vckpt_store *store, const char *cluster,
 	memset(p, 0, sizeof(*p));
 	if (list_path(store, cluster, path, err) < 0)
 		return -1;
-	if (vckpt_read_own_file(path, VCKPT_SEAL_MAX, &text, &len, &why) == 0 &&
+	if (vckpt_fault_point("store.unseal", "places", &why) == 0 &&
+	    vckpt_read_own_file(path, VCKPT_SEAL_MAX, &text, &len, &why) == 0 &&
 	    vckpt_places_decode(text, len, path, p, &why) == 0)
 		return 0;
 	if (why.code == VCKPT_ENOTFOUND)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "store/block.h"
 #include "store/guard.h"
@@ -140,6 +141,8 @@ static int copy_block(const struct job *j, uint64_t at, uint32_t len, struct vck
 	if (j->how->step &&
 	    j->how->step(j->how->arg, VCKPT_BLOCK_HEADER + (used ? (uint64_t)len : 0), err) < 0)
 		return -1;
+	if (vckpt_fault_point("store.repack.write", NULL, err) < 0)
+		return -1;
 	return vckpt_pwrite_full(j->to, j->room, VCKPT_BLOCK_HEADER + (used ? (size_t)len : 0), at,
 				 j->aside, err);
 }
@@ -183,10 +186,12 @@ static int put_in_place(struct job *j, struct vckpt_repacked *out, struct vckpt_
 		unlink(j->aside);
 		return 0;
 	}
-	if (j->how->may && j->how->may(j->how->arg, err) < 0)
+	if ((j->how->may && j->how->may(j->how->arg, err) < 0) ||
+	    vckpt_fault_point("store.repack.rename", NULL, err) < 0)
 		return -1;
 	if (rename(j->aside, j->path) < 0)
 		return vckpt_fail_errno(err, "cannot rename %s to %s", j->aside, j->path);
+	vckpt_fault_here("store.repack.renamed", NULL);
 	out->freed = out->takes - takes;
 	return sync_folder(j->path, err);
 }
