@@ -59,6 +59,20 @@ static json_t *read_notes(const struct vckpt_store *store, const char *cluster)
 	return vckpt_behind_decode(text, len);
 }
 
+int vckpt_behind_check(const struct vckpt_store *store, const char *cluster,
+		       struct vckpt_error *err)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	char path[PATH_MAX];
+	json_t *j;
+
+	if (vckpt_cluster_path(store, cluster, NAME, path, err) < 0)
+		return -1;
+	j = vckpt_seal_read_json(path, KIND, &why);
+	json_decref(j);
+	return j || why.code == VCKPT_ENOTFOUND ? 0 : vckpt_fail(err, why.code, "%s", why.text);
+}
+
 static json_t *note_of(const json_t *notes, const char *path)
 {
 	json_t *one;

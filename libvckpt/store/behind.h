@@ -44,6 +44,10 @@ void vckpt_behind_tell(struct vckpt_reach *reach, const struct vckpt_store_place
 int vckpt_behind_note(struct vckpt_lease *lease, const struct vckpt_store_places *places,
 		      const char *path, uint64_t epoch, const char *error, struct vckpt_error *err);
 
+/* Is what is noted as it was written?  VCKPT_EDAMAGED. */
+int vckpt_behind_check(const struct vckpt_store *store, const char *cluster,
+		       struct vckpt_error *err);
+
 /* The decoder alone: a new reference, a list that may be empty.  `text` is a whole file. */
 json_t *vckpt_behind_decode(const char *text, size_t len);
 

@@ -8,12 +8,14 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "store/behind.h"
 #include "store/examine.h"
 #include "store/history.h"
 #include "store/keys.h"
 #include "store/lease.h"
 #include "store/left.h"
 #include "store/places.h"
+#include "store/reports.h"
 #include "store/seal.h"
 #include "store/secret.h"
 #include "store/sweep.h"
@@ -114,14 +116,31 @@ static void of_cluster(struct vckpt_check *c, const char *inside, const struct v
 		hurts_all(c, f);
 }
 
-static void check_lease(struct vckpt_check *c)
+static void check_reports(struct vckpt_check *c, const char *name)
 {
 	struct vckpt_error why = VCKPT_ERROR_NONE;
-	struct vckpt_lease_info info;
 
-	if (vckpt_lease_inspect(c->store, c->cluster, &info, &why) < 0)
-		of_cluster(c, "lease", &why, VCKPT_LEVEL_HARM,
-			   "if surely nobody works on the cluster, remove the file");
+	if (vckpt_store_check_reports(c->store, c->cluster, name, &why) == 0)
+		return;
+	if (why.code == VCKPT_EREFUSED)
+		of_cluster(c, name, &why, VCKPT_LEVEL_NOTE, "nothing: it is taken as it is");
+	else
+		of_cluster(
+			c, name, &why, VCKPT_LEVEL_HARM,
+			"`vckpt repair` puts it aside; faults are foreseen without it until more "
+			"is reported");
+}
+
+static void check_leases(struct vckpt_check *c)
+{
+	for (enum vckpt_lease_role role = 0; role < VCKPT_LEASE_ROLES; role++) {
+		struct vckpt_error why = VCKPT_ERROR_NONE;
+		struct vckpt_lease_info info;
+
+		if (vckpt_lease_inspect_as(role, c->store, c->cluster, &info, &why) < 0)
+			of_cluster(c, vckpt_lease_folder(role), &why, VCKPT_LEVEL_HARM,
+				   "if surely nobody works on the cluster, remove the file");
+	}
 }
 
 static void check_history(struct vckpt_check *c)
@@ -204,7 +223,14 @@ void vckpt_check_cluster(struct vckpt_check *c)
 		of_cluster(c, "places.json", &why, VCKPT_LEVEL_HARM,
 			   "copy it from any of the places: each has the list");
 	vckpt_places_clear(&places);
-	check_lease(c);
+	why.code = VCKPT_OK;
+	if (vckpt_behind_check(c->store, c->cluster, &why) < 0)
+		of_cluster(c, "behind.json", &why, VCKPT_LEVEL_HARM,
+			   "`vckpt repair` puts it aside; the next copy behind a checkpoint writes "
+			   "it anew");
+	check_reports(c, VCKPT_REPORTS);
+	check_reports(c, VCKPT_REPORTS_OLD);
+	check_leases(c);
 	check_history(c);
 	note_strays(c);
 }

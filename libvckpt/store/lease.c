@@ -72,6 +72,11 @@ static const char *const folders[] = {[VCKPT_LEASE_WORK] = "lease",
 				      [VCKPT_LEASE_FLUSH] = "flusher",
 				      [VCKPT_LEASE_PRUNE] = "pruner"};
 
+const char *vckpt_lease_folder(enum vckpt_lease_role role)
+{
+	return folders[role];
+}
+
 static int lease_dir(enum vckpt_lease_role role, const struct vckpt_store *store,
 		     const char *cluster, char *out, struct vckpt_error *err)
 {

@@ -39,8 +39,12 @@ enum vckpt_lease_role {
 	VCKPT_LEASE_WORK = 0,
 	VCKPT_LEASE_SUPERVISE,
 	VCKPT_LEASE_FLUSH,
-	VCKPT_LEASE_PRUNE
+	VCKPT_LEASE_PRUNE,
+	VCKPT_LEASE_ROLES
 };
+
+/* The folder of such leases in a cluster's. */
+const char *vckpt_lease_folder(enum vckpt_lease_role role);
 
 /* Takes the lease of `cluster` for `ttl_ns` or fails at once: VCKPT_EBUSY says who has it, since
  * when and for what.  `host` NULL: this one.  The process that calls is the one whose life counts.

@@ -18,6 +18,7 @@
 #include "store/check.h"
 #include "store/fetch.h"
 #include "store/layout.h"
+#include "store/reports.h"
 #include "store/sweep.h"
 
 #define RENEW (5 * VCKPT_S)
@@ -112,6 +113,18 @@ static bool is_of_epoch(const struct repair *r, const json_t *finding)
 
 	return strcmp(vckpt_json_text(finding, "level"), "lost") == 0 &&
 	       (is_in(r, file, "data") || is_in(r, file, "epochs"));
+}
+
+/* No epoch needs it, and what writes it begins anew. */
+static bool is_plain(const struct repair *r, const char *file)
+{
+	static const char *const names[] = {"pages.json", "behind.json", VCKPT_REPORTS,
+					    VCKPT_REPORTS_OLD};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (is_in(r, file, names[i]))
+			return true;
+	return false;
 }
 
 /* What is lost, and what of it comes back from another place: before anything is put aside, since
@@ -244,8 +257,7 @@ static int sort_out(struct repair *r, const json_t *report, struct vckpt_error *
 		if (is_of_epoch(r, f)) {
 			if (!damaged && !is_mended(r, f))
 				leave(r, f);
-		} else if (!lost && damaged &&
-			   (is_in(r, file, "history") || is_in(r, file, "pages.json"))) {
+		} else if (!lost && damaged && (is_in(r, file, "history") || is_plain(r, file))) {
 			if (put_file_aside(r, f, err) < 0)
 				return -1;
 		} else {

@@ -5,8 +5,13 @@
 
 #include <ftw.h>
 
+#include "store/behind.h"
 #include "store/check.h"
 #include "store/layer.h"
+#include "store/layer_copy.h"
+#include "store/left.h"
+#include "store/places.h"
+#include "store/reports.h"
 
 static const struct content first[] = {{1, 0, 0, 0}, {1, 2, 4, 0}},
 			    second[] = {{1, 3, 10, 0}, {1, 4, 10, 0}};
@@ -204,13 +209,88 @@ static int note_file(const char *path, const struct stat *st, int type, struct F
 	return 0;
 }
 
+static void write_text(const char *path, const char *what)
+{
+	CU_ASSERT_EQUAL(vckpt_replace_file(path, what, strlen(what), 0600, NULL), 0);
+}
+
+/* An epoch of n1 with a disk that is the file at `path`. */
+static void add_disk(struct fix *f, const char *path)
+{
+	json_auto_t *disks = json_pack("[{s:s,s:[{s:s,s:s}]}]", "target", "vda", "layers", "path",
+				       path, "format", "raw");
+	struct vckpt_capture_options o = {.codec = VCKPT_CODEC_LZ4};
+	struct vckpt_receipt r;
+	uint64_t e;
+
+	OK(f, vckpt_store_begin_epoch(f->lease, &e, &f->err));
+	OK(f, capture(f, e, "n1", &o, 1, 40, &r));
+	OK(f, vckpt_layers_sum(disks, NULL, NULL, NULL, &r.disks, &f->err));
+	OK(f, commit(f, e, 0, &r, 1));
+	vckpt_receipt_clear(&r);
+}
+
+/* A copy of that layer, as a place has them. */
+static void copy_disk(struct fix *f, uint64_t epoch)
+{
+	vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
+	const json_t *layer;
+	bool seen;
+
+	OK(f, vckpt_catalogue_get(f->store, HEAT, epoch, &e, &f->err));
+	layer = json_array_get(json_object_get(json_array_get(e.guests[0].disks, 0), "layers"), 0);
+	CU_ASSERT_EQUAL(
+		vckpt_layer_to_place(f->store, f->store, HEAT, layer, NULL, NULL, &seen, &f->err),
+		1);
+}
+
+/* All other files that a cluster can have. */
+static void fill_rest(struct fix *f, const char *disk)
+{
+	json_auto_t *left = json_pack("[{s:s, s:s, s:s, s:s}]", "guest", "n1", "domain", "n1",
+				      "uuid", "u", "host", "h9");
+	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {.version = 1};
+	char here[PATH_MAX], path[PATH_MAX], old[PATH_MAX];
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(realpath(f->dir, here));
+	OK(f, vckpt_left_write(f->lease, left, &f->err));
+	CU_ASSERT_EQUAL(vckpt_places_add(&p, here, false, &f->err), 1);
+	CU_ASSERT_EQUAL(vckpt_places_add(&p, "/nowhere", true, &f->err), 1);
+	OK(f, vckpt_places_put(f->store, HEAT, &p, &f->err));
+	for (enum vckpt_lease_role role = 1; role < VCKPT_LEASE_ROLES; role++) {
+		struct vckpt_lease *l = vckpt_lease_acquire_as(role, f->store, HEAT, "a", "h", "x",
+							       MINUTE, &f->err);
+
+		CU_ASSERT_PTR_NOT_NULL_FATAL(l);
+		if (role == VCKPT_LEASE_FLUSH)
+			OK(f, vckpt_behind_note(l, &p, "/nowhere", 2, "why", &f->err));
+		vckpt_lease_release(l);
+	}
+	OK(f, vckpt_cluster_path(f->store, HEAT, VCKPT_REPORTS, path, &f->err));
+	OK(f, vckpt_cluster_path(f->store, HEAT, VCKPT_REPORTS_OLD, old, &f->err));
+	for (int i = 0; i < 2; i++) {
+		if (i)
+			CU_ASSERT_EQUAL(rename(path, old), 0);
+		OK(f, vckpt_store_add_report(f->store, HEAT, "{\"event\":\"report\"}", &f->err));
+		OK(f, vckpt_store_add_report(f->store, HEAT, "{\"event\":\"begin\"}", &f->err));
+	}
+	write_text(disk, "what the guest wrote");
+	add_disk(f, disk);
+	copy_disk(f, 3);
+}
+
 static void flip_all(struct fix *f)
 {
 	struct tally t = {0};
+	char disk[PATH_MAX], here[PATH_MAX - 40];
 
+	CU_ASSERT_PTR_NOT_NULL_FATAL(getcwd(here, sizeof(here)));
+	snprintf(disk, sizeof(disk), "%s/%.30s.disk", here, f->dir);
+	fill_rest(f, disk);
+	is_clean(f, true, 0, 3);
 	n_files = 0;
 	nftw(f->dir, note_file, 16, FTW_PHYS);
-	CU_ASSERT(n_files >= 26);
+	CU_ASSERT(n_files >= 39);
 	for (size_t i = 0; i < n_files; i++) {
 		struct stat st;
 		off_t step;
@@ -229,7 +309,8 @@ static void flip_all(struct fix *f)
 	CU_ASSERT_EQUAL(t.unnamed, 0);
 	CU_ASSERT_EQUAL(t.wrong, 0);
 	CU_ASSERT_EQUAL(t.otherwise, 0);
-	is_clean(f, true, 0, 2);
+	is_clean(f, true, 0, 3);
+	unlink(disk);
 }
 
 static void test_flips(void)
@@ -382,11 +463,6 @@ static void test_one_epoch(void)
 }
 
 /* ---- disks ---- */
-
-static void write_text(const char *path, const char *what)
-{
-	CU_ASSERT_EQUAL(vckpt_replace_file(path, what, strlen(what), 0600, NULL), 0);
-}
 
 static void test_layers(void)
 {

@@ -9,6 +9,7 @@
 #include "store/history.h"
 #include "store/layer.h"
 #include "store/repair.h"
+#include "store/reports.h"
 
 static bool has_epoch(struct fix *f, uint64_t epoch)
 {
@@ -111,7 +112,7 @@ static void test_entry(void)
 
 static void test_small_files(void)
 {
-	char secret[PATH_MAX], deed[PATH_MAX], list[PATH_MAX];
+	char secret[PATH_MAX], deed[PATH_MAX], list[PATH_MAX], reports[PATH_MAX], note[PATH_MAX];
 	struct vckpt_receipt receipt;
 	json_t *r;
 	struct fix f;
@@ -127,13 +128,19 @@ static void test_small_files(void)
 	OK(&f, vckpt_cluster_path(f.store, HEAT, "pages.json", secret, &f.err));
 	OK(&f, vckpt_cluster_path(f.store, HEAT, "history/000001.json", deed, &f.err));
 	path_of(&f, 3, "n1", "pages", list);
+	OK(&f, vckpt_cluster_path(f.store, HEAT, VCKPT_REPORTS, reports, &f.err));
+	OK(&f, vckpt_store_add_report(f.store, HEAT, "{\"event\":\"report\"}", &f.err));
+	OK(&f, vckpt_cluster_path(f.store, HEAT, "behind.json", note, &f.err));
+	OK(&f, vckpt_replace_file(note, "{}", 2, 0600, &f.err));
 	flip(secret, 90);
 	flip(deed, 90);
 	flip(list, 90);
+	flip(reports, 3);
 	r = repair(&f, true);
-	CU_ASSERT(count(r, "aside") == 2 && count(r, "left") == 1);
+	CU_ASSERT(count(r, "aside") == 4 && count(r, "left") == 1);
 	json_decref(r);
-	CU_ASSERT(is_aside(&f, "cluster/pages.json") && is_aside(&f, "history/000001.json"));
+	CU_ASSERT(is_aside(&f, "cluster/pages.json") && is_aside(&f, "history/000001.json") &&
+		  is_aside(&f, "cluster/reports") && is_aside(&f, "cluster/behind.json"));
 	CU_ASSERT(has_epoch(&f, 1) && has_epoch(&f, 2) && has_epoch(&f, 3));
 	flip(list, 90);
 	all_is_clean(&f);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "folder.h"
 #include "supervise/alerts.h"
 #include "supervise/spool.h"
@@ -217,6 +218,19 @@ static void check_places(const struct vckpt_store *store)
 	}
 }
 
+static void change_text(const char *path, const char *from, const char *to)
+{
+	char *text, *at;
+	size_t n;
+
+	CU_ASSERT_EQUAL_FATAL(vckpt_read_file(path, 65536, &text, &n, NULL), 0);
+	at = strstr(text, from);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+	memcpy(at, to, strlen(to));
+	CU_ASSERT_EQUAL(vckpt_replace_file(path, text, n, 0600, NULL), 0);
+	free(text);
+}
+
 static void test_spool(void)
 {
 	char dir[] = "test-foresight.XXXXXX", path[128];
@@ -258,6 +272,14 @@ static void test_spool(void)
 	CU_ASSERT_EQUAL(bad, 3);
 	CU_ASSERT_EQUAL_FATAL(f.n_suspects, 1);
 	CU_ASSERT_EQUAL(f.suspects[0].n_words, 2);
+	/* A word that was changed is none, though it still reads as one. */
+	vckpt_foresight_clear(&f);
+	vckpt_foresight_init(&f, &policy);
+	change_text(path, "edac", "edad");
+	CU_ASSERT_EQUAL(vckpt_spool_take(store, "heat", AT(1001), &f, &bad, NULL), 0);
+	CU_ASSERT_EQUAL(bad, 4);
+	CU_ASSERT_EQUAL_FATAL(f.n_suspects, 1);
+	CU_ASSERT_EQUAL(f.suspects[0].n_words, 1);
 	vckpt_foresight_next(&f, (const char *const[]){"h1"}, 1, AT(1001), &step);
 	CU_ASSERT_EQUAL(step.deed, VCKPT_DEED_EVACUATE);
 	vckpt_foresight_clear(&f);

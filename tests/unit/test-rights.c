@@ -118,7 +118,7 @@ static void test_links(void)
 	plant(&f, at, victim);
 	OK(&f, vckpt_store_set_incarnation(f.lease, &(struct vckpt_incarnation){1, e, 1}, &f.err));
 	plant(&f, "reports", victim);
-	FAILS(&f, VCKPT_ESYSTEM, vckpt_store_add_report(f.store, "heat run", "{}", &f.err));
+	FAILS(&f, VCKPT_ESYSTEM, vckpt_store_add_report(f.store, "heat run", "{\"a\":1}", &f.err));
 	OK(&f, vckpt_store_begin_epoch(f.lease, &e, &f.err));
 	snprintf(at, sizeof(at), "data/%06d/n1.pack", (int)e);
 	plant(&f, at, victim);
