@@ -362,7 +362,11 @@ static int fill(struct folder *f, struct vckpt_error *err)
 	/* An empty folder gives way; one that has got something meanwhile does not. */
 	if (rename(f->aside, f->dir) < 0)
 		return vckpt_fail_errno(err, "cannot put the export in its place, %s", f->dir);
-	return vckpt_sync_dir(f->over, err);
+	if (vckpt_sync_dir(f->over, err) == 0)
+		return 0;
+	/* What is said to have failed is not there, and can be done again. */
+	rename(f->dir, f->aside);
+	return -1;
 }
 
 int vckpt_export(const struct vckpt_store *store, const char *cluster, uint64_t epoch,

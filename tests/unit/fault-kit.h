@@ -23,7 +23,8 @@ static struct {
 
 static bool trip(bool takes_room)
 {
-	if (!fault.at || (fault.error == ENOSPC && !takes_room) || ++fault.n != fault.at)
+	if (!fault.at || (fault.error == ENOSPC && !takes_room) ||
+	    __atomic_add_fetch(&fault.n, 1, __ATOMIC_RELAXED) != fault.at)
 		return false;
 	if (!fault.error)
 		kill(getpid(), SIGKILL);

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 
+#include "fault-kit.h"
 #include "store/export.h"
 #include "store/export_manifest.h"
 #include "store/import.h"
@@ -20,7 +21,7 @@
  * are. */
 struct lab {
 	struct fix f;
-	char plain[96], out[96], again[96];
+	char plain[96], out[96], again[96], last[96];
 	struct bytes stream[2];
 	unsigned calls, kill_at; /* of tick and the disks' functions */
 	int cancel;
@@ -48,6 +49,7 @@ static void lab_begin(struct lab *l)
 	snprintf(l->plain, sizeof(l->plain), "%s/plain", l->f.dir);
 	snprintf(l->out, sizeof(l->out), "%s/out", l->f.dir);
 	snprintf(l->again, sizeof(l->again), "%s/again", l->f.dir);
+	snprintf(l->last, sizeof(l->last), "%s/last", l->f.dir);
 	CU_ASSERT_FATAL(mkdir(l->plain, 0700) == 0);
 	for (int i = 0; i < 2; i++) {
 		l->stream[i] = recorded(recordings[i]);
@@ -267,6 +269,14 @@ static size_t epochs(struct lab *l)
 	OK(&l->f, vckpt_catalogue_list(l->f.store, HEAT, &all, &n, &l->f.err));
 	free(all);
 	return n;
+}
+
+static uint64_t newest_of(struct lab *l)
+{
+	uint64_t epoch = 0;
+
+	OK(&l->f, vckpt_catalogue_newest(l->f.store, HEAT, &epoch, &l->f.err));
+	return epoch;
 }
 
 /* ---- the tests ---- */
@@ -602,6 +612,59 @@ static void test_killed(void)
 	lab_end(&l);
 }
 
+/* `what` without room at that call, of those that take some; false: it has not so many. */
+static bool without_room(struct lab *l, long point, int (*what)(struct lab *l, uint64_t epoch),
+			 int *rc)
+{
+	bool more;
+
+	fault.n = 0;
+	fault.error = ENOSPC;
+	fault.at = point;
+	*rc = what(l, 1);
+	more = fault.n >= point;
+	fault.at = 0;
+	CU_ASSERT(more || *rc == 0);
+	return more;
+}
+
+static void test_no_room(void)
+{
+	long point, failed = 0;
+	size_t n = 1;
+	struct lab l;
+	int rc;
+
+	lab_begin(&l);
+	export(&l, import_plain(&l), l.out);
+	fault.lazy = true;
+	for (point = 1; without_room(&l, point, export_again, &rc); point += unit_step()) {
+		failed += rc < 0;
+		CU_ASSERT_EQUAL(count_of(l.f.dir, "again"), rc == 0);
+		if (rc == 0)
+			unit_remove_folder(l.again);
+	}
+	same_images(&l, l.again);
+	printf("(export: %ld of %ld calls, ", failed, point - 1);
+	CU_ASSERT(failed * 2 * unit_step() > point);
+	failed = 0;
+	for (point = 1; without_room(&l, point, import_out, &rc); point += unit_step()) {
+		failed += rc < 0;
+		n += rc == 0;
+		CU_ASSERT_EQUAL(epochs(&l), n);
+		if (rc < 0)
+			CU_ASSERT_EQUAL(l.f.err.sys, ENOSPC);
+	}
+	printf("import: %ld of %ld) ", failed, point - 1);
+	CU_ASSERT(failed * 2 * unit_step() > point);
+	CU_ASSERT_EQUAL(epochs(&l), n + 1);
+	export(&l, newest_of(&l), l.last);
+	same_images(&l, l.last);
+	fault.lazy = false;
+	fault.error = 0;
+	lab_end(&l);
+}
+
 static const struct unit_test tests[] = {
 	{"round trip", test_round_trip},
 	{"into a later incarnation", test_later_incarnation},
@@ -611,6 +674,7 @@ static const struct unit_test tests[] = {
 	{"folder", test_folder},
 	{"given up", test_given_up},
 	{"killed", test_killed},
+	{"without room", test_no_room},
 };
 
 UNIT_MAIN("export", tests)
