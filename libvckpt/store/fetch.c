@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "store/blob.h"
 #include "store/catalogue.h"
+#include "store/check.h"
 #include "store/copy.h"
 #include "store/layout.h"
 #include "store/places.h"
@@ -66,12 +67,25 @@ static bool has_it(const struct fetch *f, const struct vckpt_store *place)
 		maps_agree(f, &there));
 }
 
+static bool reads_well(const struct fetch *f, const struct vckpt_store *place)
+{
+	const struct vckpt_check_options o = {
+		.read_data = true, .epochs = &f->epoch, .n_epochs = 1};
+	json_auto_t *report = NULL;
+
+	return vckpt_store_examine(place, f->cluster, &o, &report, NULL) == 0 &&
+	       json_array_size(json_object_get(json_array_get(json_object_get(report, "epochs"), 0),
+					       "lost")) == 0;
+}
+
 /* What cannot be read there is the next place's matter, whatever the reason; a disk that is full
- * here is not, nor a lease that is lost. */
-static bool is_of_place(const struct fetch *f, const struct vckpt_error *why)
+ * or fails here is not, nor a lease that is lost. */
+static bool is_of_place(const struct fetch *f, const struct vckpt_store *place,
+			const struct vckpt_error *why)
 {
 	return why->code != VCKPT_ECANCELED && why->sys != ENOSPC && why->sys != EDQUOT &&
-	       vckpt_lease_check(f->lease, NULL) == 0;
+	       vckpt_lease_check(f->lease, NULL) == 0 &&
+	       !(why->code == VCKPT_ESYSTEM && reads_well(f, place));
 }
 
 static int fetch_from(const struct fetch *f, const struct vckpt_store *place, json_t **deed,
@@ -82,7 +96,7 @@ static int fetch_from(const struct fetch *f, const struct vckpt_store *place, js
 	struct vckpt_copied copied = {0};
 
 	if (f->lease && vckpt_store_copy(place, f->epoch, f->lease, &o, &copied, &why) < 0) {
-		if (is_of_place(f, &why))
+		if (is_of_place(f, place, &why))
 			return 0;
 		if (err)
 			*err = why;

@@ -636,6 +636,12 @@ static void test_no_room(void)
 	survives(ENOSPC);
 }
 
+/* Of this disk, not of the place's. */
+static void test_io_error(void)
+{
+	survives(EIO);
+}
+
 static const struct unit_test tests[] = {
 	{"files", test_files},
 	{"blocks", test_blocks},
@@ -644,6 +650,7 @@ static const struct unit_test tests[] = {
 	{"another", test_another},
 	{"killed", test_killed},
 	{"no room", test_no_room},
+	{"a disk that fails", test_io_error},
 	{"definition", test_definition},
 	{"incarnation", test_incarnation},
 	{"key", test_key},
