@@ -2,17 +2,13 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
-#include <linux/ioprio.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
@@ -20,16 +16,14 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/process.h"
-#include "cluster/behind.h"
 #include "vckptd.h"
 
-#define NAME      "vckptd-copy"
 #define FILE_MAX  (1u << 20)
-#define DELAY_MAX 900           /* seconds to the next try */
-#define BUSY_MAX  60            /* while somebody else is at it */
-#define SILENCE   120           /* seconds without a word of who copies; twice that the next time */
-#define LONGEST   3600          /* of these */
-#define STUCK_MAX 16            /* given up, and not gone: in a server that does not answer */
+#define DELAY_MAX 900  /* seconds to the next try */
+#define BUSY_MAX  60   /* while somebody else is at it */
+#define SILENCE   120  /* seconds without a word of who copies; twice that the next time */
+#define LONGEST   3600 /* of these */
+#define STUCK_MAX 16   /* given up, and not gone: in a server that does not answer */
 #define REAP_US   50000
 #define PATIENCE  (5 * VCKPT_S) /* with those that are to end */
 
@@ -459,7 +453,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-/* ---- the daemon's part ---- */
+/* ---- for the daemon ---- */
 
 struct behind *behind_new(const struct options *o, const struct vckpt_log *log,
 			  struct vckpt_error *err)
@@ -549,91 +543,4 @@ void behind_free(struct behind *b)
 	vckpt_close_fd(&b->wake);
 	pthread_mutex_destroy(&b->lock);
 	free(b);
-}
-
-/* ---- the process's part ---- */
-
-struct line {
-	bool there; /* standard input is the daemon's socket */
-	uint64_t ticked;
-	char last[PATH_MAX];
-};
-
-static void say(const struct line *l, const char *text, size_t len)
-{
-	if (l->there)
-		send(STDIN_FILENO, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-static void find_line(struct line *l)
-{
-	socklen_t size = sizeof(int);
-	ssize_t n = 0;
-	int type;
-
-	l->there = getsockopt(STDIN_FILENO, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
-		   type == SOCK_SEQPACKET;
-	if (l->there)
-		n = recv(STDIN_FILENO, l->last, sizeof(l->last) - 1, MSG_DONTWAIT);
-	l->last[n > 0 ? n : 0] = '\0';
-}
-
-static void on_place(void *arg, const char *path)
-{
-	say(arg, path, strlen(path));
-}
-
-static bool on_tick(void *arg, uint64_t done, uint64_t total)
-{
-	struct pollfd p = {.fd = STDIN_FILENO};
-	struct line *l = arg;
-
-	(void)done;
-	(void)total;
-	if (vckpt_now() - l->ticked >= VCKPT_S) {
-		l->ticked = vckpt_now();
-		say(l, "", 1);
-	}
-	return poll(&p, 1, 0) <= 0 || !(p.revents & POLLHUP);
-}
-
-/* The daemon is spared when memory is short; this one need not be. */
-static void be_as_others(void)
-{
-	static const char path[] = "/proc/self/oom_score_adj";
-	char text[16];
-	ssize_t n = vckpt_proc_read(path, text, sizeof(text));
-	vckpt_autofd int fd = n > 0 && *text == '-' ? open(path, O_WRONLY | O_CLOEXEC) : -1;
-
-	if (fd >= 0)
-		vckpt_write_full(fd, "0", 1, path, NULL);
-}
-
-int behind_run(const struct options *o, struct vckpt_error *err)
-{
-	struct line line = {0};
-	const struct vckpt_behind_request q = {.who = "vckptd",
-					       .tick = on_tick,
-					       .at = on_place,
-					       .arg = &line,
-					       .last = line.last};
-	struct vckpt_store *store;
-	int rc;
-
-	/* Who looks for the daemon is not to find this one. */
-	prctl(PR_SET_NAME, NAME);
-	program_invocation_short_name = NAME;
-	/* Guests and their captures go first; if the kernel does not listen it is only less polite.
-	 */
-	be_as_others();
-	setpriority(PRIO_PROCESS, 0, 19);
-	syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
-	find_line(&line);
-	store = vckpt_store_open(o->store, err);
-	/* There is none any more: nobody need come again. */
-	if (!store && err->code == VCKPT_ENOTFOUND)
-		err->code = VCKPT_EUSAGE;
-	rc = store ? vckpt_cluster_behind(store, o->behind, &q, err) : -1;
-	vckpt_store_close(store);
-	return rc;
 }

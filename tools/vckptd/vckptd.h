@@ -46,7 +46,9 @@ bool behind_idle(struct behind *b);
 /* Ends those that run, and waits for that, but not for long.  Before the loop is freed; nothing
  * calls behind_note() any more.  NULL is fine. */
 void behind_free(struct behind *b);
-/* The process's part: it ends early when its standard input is a pipe that nobody holds. */
+/* behind_copy.c: the process's part.  It ends early when its standard input is a pipe, or a socket,
+ * that nobody holds; by a socket it tells at which place it is ("PATH") and that it goes on ("\0"),
+ * and hears at its start which place is to be the last. */
 int behind_run(const struct options *o, struct vckpt_error *err);
 
 /* listen.c */
