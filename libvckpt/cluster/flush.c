@@ -471,6 +471,15 @@ static int write_lists(struct lead *l, struct vckpt_error *err)
 	return 0;
 }
 
+/* Not if a lead ended when only the one that led had been told. */
+static bool is_told(const struct lead *l)
+{
+	vckpt_auto(vckpt_places_clear) struct vckpt_store_places own = {0};
+
+	return vckpt_places_own(l->store, l->cluster, &own, NULL) == 0 &&
+	       own.version == l->p.version;
+}
+
 int vckpt_cluster_lead(const struct vckpt_store *store, const char *cluster, const char *who,
 		       json_t **report, struct vckpt_error *err)
 {
@@ -479,7 +488,7 @@ int vckpt_cluster_lead(const struct vckpt_store *store, const char *cluster, con
 	uint64_t incarnation, newest = 0;
 
 	if (open_lead(&l, who, err) < 0 || highest_incarnation(&l, &incarnation, err) < 0 ||
-	    ((l.moved || l.self != l.was) && write_lists(&l, err) < 0))
+	    ((l.moved || l.self != l.was || !is_told(&l)) && write_lists(&l, err) < 0))
 		return -1;
 	vckpt_catalogue_newest(store, cluster, &newest, NULL);
 	*report = json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:O}", "cluster", cluster, "lead",

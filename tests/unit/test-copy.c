@@ -659,6 +659,63 @@ static void test_moves(void)
 	end(&f);
 }
 
+static void lead_child(const char *dir, long point)
+{
+	struct vckpt_store *store = vckpt_store_open(dir, NULL);
+	json_t *report;
+
+	fault.at = point;
+	if (store)
+		vckpt_cluster_lead(store, HEAT, "child", &report, NULL);
+	_exit(fault.n >= point ? TRIPPED : 0);
+}
+
+static int leads(const struct fix *f)
+{
+	return vckpt_places_check_lead(f->store, HEAT, NULL) == 0;
+}
+
+/* Killed, or failed, at each call: never do two lead, and it can be said again. */
+static void lead_at_each(int error)
+{
+	struct fix f, place;
+	bool more = true;
+	int status;
+	long point;
+	pid_t pid;
+
+	fault.error = error;
+	fault.lazy = true;
+	for (point = 1; more; point += unit_step()) {
+		begin(&f);
+		place_of(&f, "two", &place);
+		add_epoch(&f, &is[0]);
+		flushed(&f, place.dir, 0);
+		vckpt_lease_release(f.lease);
+		f.lease = NULL;
+		open_place(&place);
+		pid = fork();
+		if (pid == 0)
+			lead_child(place.dir, point);
+		waitpid(pid, &status, 0);
+		more = WIFSIGNALED(status) || WEXITSTATUS(status) & TRIPPED;
+		CU_ASSERT(leads(&f) + leads(&place) <= 1);
+		json_decref(lead(&place));
+		CU_ASSERT(leads(&place) && !leads(&f));
+		holds(&place, 1, "n1", is[0]);
+		end(&place);
+		end(&f);
+	}
+	CU_ASSERT(point > 15);
+	fault.lazy = false;
+}
+
+static void test_move_broken(void)
+{
+	lead_at_each(EIO);
+	lead_at_each(0);
+}
+
 /* Each byte of the list flipped: refused, never believed. */
 static void test_list_damaged(void)
 {
@@ -735,6 +792,7 @@ static const struct unit_test tests[] = {
 	{"back", test_back},
 	{"another", test_another},
 	{"moves", test_moves},
+	{"a move that is broken off", test_move_broken},
 	{"list damaged", test_list_damaged},
 	{"enough", test_enough},
 };
