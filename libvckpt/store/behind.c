@@ -205,8 +205,7 @@ bool vckpt_behind_any(const struct vckpt_store *store, const char *cluster)
 {
 	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
 
-	vckpt_places_own(store, cluster, &p, NULL);
-	return any_marked(&p);
+	return vckpt_places_own(store, cluster, &p, NULL) < 0 || any_marked(&p);
 }
 
 /* Does the store lead, so that what is marked is to follow it? */

@@ -18,7 +18,8 @@
 #include "store/reach.h"
 #include "store/store.h"
 
-/* Is a place of the cluster marked, by the store's own list? */
+/* Is a place of the cluster marked, by the store's own list?  Also if that cannot be read: who then
+ * sets out to copy says why he cannot, and tries again. */
 bool vckpt_behind_any(const struct vckpt_store *store, const char *cluster);
 
 /*

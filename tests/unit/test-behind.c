@@ -150,6 +150,7 @@ static void test_by_hand(void)
 	const struct vckpt_flush_request plain = {.who = "test"};
 	struct vckpt_store_places p;
 	struct fix f, place;
+	char path[PATH_MAX];
 	json_t *report;
 
 	begin_two(&f, &place);
@@ -166,6 +167,12 @@ static void test_by_hand(void)
 	OK(&place, follow(&place));
 	mark(&f, &place, VCKPT_FLUSH_BY_HAND);
 	CU_ASSERT_FALSE(vckpt_behind_any(f.store, HEAT));
+	/* of a list that cannot be read nobody knows: whoever sets out to copy says so */
+	OK(&f, vckpt_cluster_path(f.store, HEAT, "places.json", path, &f.err));
+	flip(path, 40);
+	CU_ASSERT_TRUE(vckpt_behind_any(f.store, HEAT));
+	FAILS(&f, VCKPT_EDAMAGED, follow(&f));
+	flip(path, 40);
 	add_epoch(&f, &is[1]);
 	OK(&f, follow(&f));
 	CU_ASSERT_STRING_EQUAL(told(&f, 2, 1), "no");
