@@ -11,13 +11,13 @@
 #define SIGNED_HEAD (VCKPT_BLOCK_HEADER - VCKPT_DIGEST_BYTES)
 
 void vckpt_pack_header(uint8_t out[VCKPT_PACK_HEADER], const uint8_t uuid[16], uint64_t epoch,
-		       bool sealed)
+		       struct vckpt_pack_kind kind)
 {
 	struct vckpt_digest d;
 	uint8_t *p = out;
 
 	p = put_bytes(p, PACK_MAGIC, 8);
-	p = put_u16(p, sealed ? 2 : 1);
+	p = put_u16(p, (uint16_t)(1 + kind.sealed + 2 * kind.words));
 	p = put_u16(p, 0);
 	p = put_u32(p, VCKPT_PAGE);
 	p = put_bytes(p, uuid, 16);
@@ -28,19 +28,22 @@ void vckpt_pack_header(uint8_t out[VCKPT_PACK_HEADER], const uint8_t uuid[16], u
 }
 
 int vckpt_pack_header_check(const uint8_t in[VCKPT_PACK_HEADER], const uint8_t uuid[16],
-			    uint64_t epoch, const char *path, bool *sealed, struct vckpt_error *err)
+			    uint64_t epoch, const char *path, struct vckpt_pack_kind *kind,
+			    struct vckpt_error *err)
 {
+	const unsigned format = (unsigned)(in[8] << 8 | in[9]);
 	uint8_t want[VCKPT_PACK_HEADER];
 
-	*sealed = (in[8] << 8 | in[9]) == 2;
-	vckpt_pack_header(want, uuid, epoch, *sealed);
+	kind->sealed = format == 2 || format == 4;
+	kind->words = format == 3 || format == 4;
+	vckpt_pack_header(want, uuid, epoch, *kind);
 	if (memcmp(in, want, sizeof(want)) == 0)
 		return 0;
-	if (memcmp(in, want, 8) == 0 && (in[8] << 8 | in[9]) > VCKPT_PACK_FORMAT)
+	if (memcmp(in, want, 8) == 0 && format > VCKPT_PACK_FORMAT)
 		return vckpt_fail(err, VCKPT_EREFUSED,
 				  "%s has format %u and this vckpt reads formats up to %u: use the "
 				  "newer one that wrote it",
-				  path, (unsigned)(in[8] << 8 | in[9]), VCKPT_PACK_FORMAT);
+				  path, format, VCKPT_PACK_FORMAT);
 	return vckpt_fail(err, VCKPT_EDAMAGED,
 			  "%s is damaged: its header is not that of a pack of this store and epoch",
 			  path);
@@ -52,11 +55,10 @@ const void *vckpt_block_encode(struct vckpt_codec_work *w, enum vckpt_codec code
 			       struct vckpt_block_ref *ref)
 {
 	size_t n = (size_t)pages * VCKPT_PAGE;
-	size_t got = vckpt_codec_compress(w, codec, level, raw, n, room);
+	size_t got = vckpt_words_compress(w, codec, level, raw, pages, room, &ref->codec);
 	const void *bytes = got ? room : raw;
 	uint8_t *p = header;
 
-	ref->codec = got ? (uint8_t)codec : VCKPT_CODEC_NONE;
 	ref->pages = (uint16_t)pages;
 	ref->sealed = key != NULL;
 	ref->stored = (uint32_t)((got ? got : n) + (key ? VCKPT_CRYPT_TAG : 0));
@@ -99,7 +101,7 @@ const char *vckpt_block_header(const uint8_t header[VCKPT_BLOCK_HEADER], uint32_
 	plain = ref->stored - (ref->sealed ? VCKPT_CRYPT_TAG : 0);
 	if (sealed > 1 || ref->stored <= (ref->sealed ? VCKPT_CRYPT_TAG : 0))
 		return "impossible block header";
-	if (ref->pages < 1 || ref->pages > VCKPT_BLOCK_PAGES || ref->codec > VCKPT_CODEC_ZSTD ||
+	if (ref->pages < 1 || ref->pages > VCKPT_BLOCK_PAGES || ref->codec > VCKPT_STORED_LAST ||
 	    zero32 || raw != ref->pages * VCKPT_PAGE || plain > raw ||
 	    (ref->codec == VCKPT_CODEC_NONE && plain != raw))
 		return "impossible block header";
@@ -130,7 +132,7 @@ const char *vckpt_block_check(const uint8_t *block, size_t len, const struct vck
 static const char *expand(struct vckpt_codec_work *w, const struct vckpt_block_ref *is,
 			  const uint8_t *bytes, size_t n, void *raw)
 {
-	if (vckpt_codec_expand(w, is->codec, bytes, n, raw, (size_t)is->pages * VCKPT_PAGE) < 0)
+	if (vckpt_words_expand(w, is->codec, bytes, n, raw, is->pages) < 0)
 		return "the block does not expand";
 	return NULL;
 }

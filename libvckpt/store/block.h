@@ -15,8 +15,9 @@
 #include "store/codec.h"
 #include "store/crypt.h"
 #include "store/digest.h"
+#include "store/words.h"
 
-#define VCKPT_PACK_FORMAT  2 /* 1: its blocks are not encrypted */
+#define VCKPT_PACK_FORMAT  4 /* the highest */
 #define VCKPT_PACK_HEADER  64
 #define VCKPT_BLOCK_HEADER 40
 #define VCKPT_BLOCK_PAGES  64
@@ -34,11 +35,16 @@ struct vckpt_block_ref {
 	struct vckpt_digest digest;
 };
 
-/* `sealed`: all of its blocks are encrypted, or none is. */
+/* What the header of a pack says of its blocks. */
+struct vckpt_pack_kind {
+	bool sealed; /* all of them are encrypted; else none is */
+	bool words;  /* some of them may be of transposed words; else none is */
+};
+
 void vckpt_pack_header(uint8_t out[VCKPT_PACK_HEADER], const uint8_t uuid[16], uint64_t epoch,
-		       bool sealed);
+		       struct vckpt_pack_kind kind);
 int vckpt_pack_header_check(const uint8_t in[VCKPT_PACK_HEADER], const uint8_t uuid[16],
-			    uint64_t epoch, const char *path, bool *sealed,
+			    uint64_t epoch, const char *path, struct vckpt_pack_kind *kind,
 			    struct vckpt_error *err);
 
 /* Compresses `pages` pages at `raw`, and encrypts them if there is a key.  Fills the header and all

@@ -168,17 +168,20 @@ static int check_token(const struct vckpt_lease *lease, const struct vckpt_epoch
 	return 0;
 }
 
-/* A vckpt that does not know of keys, or of lists of pages, must not sweep them: it cannot read the
- * entry, so it does not. */
+/* A vckpt that does not know of keys, of lists of pages or of transposed words must not sweep them,
+ * nor take them for damaged: it cannot read the entry, so it does not. */
 static unsigned format_of(const struct vckpt_epoch *e)
 {
 	unsigned format = VCKPT_SEAL_FORMAT;
 
 	for (size_t i = 0; i < e->n_guests; i++) {
-		if (e->guests[i].pages.bytes)
-			return VCKPT_SEAL_PAGES;
-		if (e->guests[i].key[0])
-			format = VCKPT_SEAL_KEYS;
+		const struct vckpt_receipt *r = &e->guests[i];
+		unsigned needs = r->pages_words   ? VCKPT_SEAL_WORDS
+				 : r->pages.bytes ? VCKPT_SEAL_PAGES
+				 : r->key[0]      ? VCKPT_SEAL_KEYS
+						  : VCKPT_SEAL_FORMAT;
+
+		format = needs > format ? needs : format;
 	}
 	return format;
 }

@@ -33,6 +33,7 @@ struct vckpt_receipt {
 	uint64_t pages_shared;    /* lie in packs of other guests of this epoch */
 	uint64_t pages_written;   /* in its pack; equal ones are there once, some may be stale */
 	uint64_t pages_absent;    /* nobody cares what they hold */
+	uint64_t pages_words;     /* of all that lie in packs: in blocks of transposed words */
 	uint64_t bytes_in;        /* handed over as pages, zero pages included */
 	uint64_t bytes_out;       /* of all its files */
 	char **needs;             /* packs that hold its pages: "000001/n1.pack" */

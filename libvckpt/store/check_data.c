@@ -126,7 +126,7 @@ static void check_size(struct vckpt_check *c, struct vckpt_check_pack *p)
 	uint8_t header[VCKPT_PACK_HEADER];
 	char path[PATH_MAX] = "";
 	struct stat st;
-	bool sealed = false;
+	struct vckpt_pack_kind kind = {0};
 	vckpt_autofd int fd = open_pack(c, p, path, &st, &why);
 
 	if (fd >= 0 && p->bytes && (uint64_t)st.st_size != p->bytes)
@@ -135,12 +135,12 @@ static void check_size(struct vckpt_check *c, struct vckpt_check_pack *p)
 			   (long long)st.st_size, p->bytes);
 	else if (fd >= 0 && vckpt_pread_full(fd, header, sizeof(header), 0, path, &why) == 0)
 		vckpt_pack_header_check(header, vckpt_store_uuid_bytes(c->store),
-					vckpt_pack_epoch(p->name), path, &sealed, &why);
+					vckpt_pack_epoch(p->name), path, &kind, &why);
 	if (why.code) {
 		pack_lost(c, p, &why, path);
 		return;
 	}
-	if (sealed)
+	if (kind.sealed)
 		check_key(c, p);
 	if (c->options->read_data)
 		c->total += (uint64_t)st.st_size;
@@ -154,7 +154,7 @@ struct reader {
 	char path[PATH_MAX];
 	int fd;
 	uint64_t end;
-	bool sealed;
+	struct vckpt_pack_kind kind;
 	struct vckpt_data_key *key; /* NULL: not sealed, or not here */
 	struct vckpt_page_list list;
 	bool hashes; /* of `list` are made with `with` */
@@ -199,7 +199,7 @@ static void load_list(struct reader *r)
 	size_t len;
 
 	vckpt_pack_guest(r->p->name, guest);
-	if ((r->sealed && !r->key) ||
+	if ((r->kind.sealed && !r->key) ||
 	    vckpt_data_path(r->c->store, r->c->cluster, vckpt_pack_epoch(r->p->name), guest,
 			    "pages", path, NULL) < 0 ||
 	    vckpt_blob_read(path, VCKPT_BLOB_PAGES, NULL, r->key, &data, &len, NULL) < 0 ||
@@ -226,12 +226,12 @@ static int begin_reader(struct reader *r, struct vckpt_error *err)
 	r->end = (uint64_t)st.st_size;
 	if (vckpt_pread_full(r->fd, header, sizeof(header), 0, r->path, err) < 0 ||
 	    vckpt_pack_header_check(header, vckpt_store_uuid_bytes(r->c->store),
-				    vckpt_pack_epoch(r->p->name), r->path, &r->sealed, err) < 0)
+				    vckpt_pack_epoch(r->p->name), r->path, &r->kind, err) < 0)
 		return -1;
 	vckpt_digest_add(r->digest, header, sizeof(header));
 	vckpt_pack_guest(r->p->name, guest);
 	/* A key that is not here was told of with the guests. */
-	if (r->sealed)
+	if (r->kind.sealed)
 		vckpt_data_key_load(r->c->store, r->c->cluster, vckpt_pack_epoch(r->p->name), guest,
 				    &r->key, NULL);
 	load_list(r);
@@ -262,9 +262,11 @@ static const char *check_block(struct reader *r, uint64_t at, struct vckpt_block
 	uint32_t number;
 	const char *why;
 
-	if (ref->sealed != r->sealed)
+	if (ref->sealed != r->kind.sealed)
 		return "its encryption is not that of the pack";
-	if (r->sealed && !r->key)
+	if (vckpt_stored_words(ref->codec) && !r->kind.words)
+		return "its words are transposed, and the pack says that none are";
+	if (r->kind.sealed && !r->key)
 		return vckpt_block_check(r->room, len, NULL, &number, &is);
 	why = vckpt_block_unpack(&r->work, r->room, len, NULL, r->key, r->raw);
 	return why ? why : compare_hashes(r, at, ref->pages);

@@ -119,7 +119,7 @@ static bool of_this_epoch(const struct one *o, const char *pack)
 static const char *compare_counts(const struct one *o, const struct vckpt_map *m)
 {
 	const struct vckpt_receipt *r = o->r;
-	uint64_t n[3] = {0}, own = 0, shared = 0, inherited = 0;
+	uint64_t n[3] = {0}, own = 0, shared = 0, inherited = 0, words = 0;
 
 	for (uint64_t i = 0; i < m->first[m->n_ram]; i++) {
 		unsigned kind = vckpt_entry_kind(m->entries[i]);
@@ -129,6 +129,7 @@ static const char *compare_counts(const struct one *o, const struct vckpt_map *m
 		if (kind != VCKPT_PAGE_STORED)
 			continue;
 		pack = m->blocks[vckpt_entry_block(m->entries[i])].pack;
+		words += vckpt_stored_words(m->blocks[vckpt_entry_block(m->entries[i])].codec);
 		if (pack == 0)
 			own++;
 		else if (r->pages.bytes && of_this_epoch(o, m->packs[pack].name))
@@ -138,7 +139,8 @@ static const char *compare_counts(const struct one *o, const struct vckpt_map *m
 	}
 	if (m->first[m->n_ram] * VCKPT_PAGE != r->ram_bytes ||
 	    n[VCKPT_PAGE_ABSENT] != r->pages_absent || n[VCKPT_PAGE_ZERO] != r->pages_zero ||
-	    own != r->pages_stored || shared != r->pages_shared || inherited != r->pages_inherited)
+	    own != r->pages_stored || shared != r->pages_shared ||
+	    inherited != r->pages_inherited || words != r->pages_words)
 		return "the catalogue counts other pages than are in it";
 	return NULL;
 }

@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <lz4.h>
+#include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
 
@@ -9,7 +10,8 @@ void vckpt_codec_work_clear(struct vckpt_codec_work *w)
 {
 	ZSTD_freeCCtx(w->compress);
 	ZSTD_freeDCtx(w->expand);
-	w->compress = w->expand = NULL;
+	free(w->words);
+	memset(w, 0, sizeof(*w));
 }
 
 static size_t with_zstd(struct vckpt_codec_work *w, int level, const void *src, size_t n, void *dst)

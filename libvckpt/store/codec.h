@@ -10,6 +10,7 @@
 /* Work memory of one thread; all zero is the empty state. */
 struct vckpt_codec_work {
 	void *compress, *expand;
+	uint8_t *words; /* of store/words.h */
 };
 
 void vckpt_codec_work_clear(struct vckpt_codec_work *w);

@@ -208,6 +208,8 @@ static int number_pages(const struct vckpt_composed *c, struct numbers *n,
 		}
 		if (!m->entries[i])
 			return -1;
+		out->pages_words +=
+			vckpt_stored_words(m->blocks[vckpt_entry_block(m->entries[i])].codec);
 	}
 	return 0;
 }

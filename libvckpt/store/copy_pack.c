@@ -47,7 +47,7 @@ static int open_pack(const struct vckpt_pack_copy *c, struct pack *p, const char
 {
 	uint8_t header[VCKPT_PACK_HEADER];
 	struct stat st;
-	bool sealed;
+	struct vckpt_pack_kind kind;
 
 	p->path = path;
 	p->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -62,7 +62,7 @@ static int open_pack(const struct vckpt_pack_copy *c, struct pack *p, const char
 				  path, p->bytes, c->is->bytes);
 	if (vckpt_pread_full(p->fd, header, sizeof(header), 0, path, err) < 0)
 		return -1;
-	return vckpt_pack_header_check(header, c->uuid, vckpt_pack_epoch(c->name), path, &sealed,
+	return vckpt_pack_header_check(header, c->uuid, vckpt_pack_epoch(c->name), path, &kind,
 				       err);
 }
 

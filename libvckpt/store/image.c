@@ -61,14 +61,14 @@ static int load_key(struct vckpt_image *img, const char *pack, struct vckpt_pack
 				   err);
 }
 
-static int open_pack(struct vckpt_image *img, uint32_t i, struct vckpt_error *err)
+static int open_pack(struct vckpt_image *img, uint32_t i, struct vckpt_pack_kind *kind,
+		     struct vckpt_error *err)
 {
 	const struct vckpt_pack_ref *p = &img->map.packs[i];
 	struct vckpt_pack_file *f = &img->packs[i];
 	uint8_t header[VCKPT_PACK_HEADER];
 	char path[PATH_MAX];
 	struct stat st;
-	bool sealed;
 
 	if (vckpt_pack_path(img->store, img->cluster, p->name, path, err) < 0)
 		return -1;
@@ -85,27 +85,44 @@ static int open_pack(struct vckpt_image *img, uint32_t i, struct vckpt_error *er
 	if (vckpt_pread_full(f->fd, header, sizeof(header), 0, path, err) < 0)
 		return -1;
 	if (vckpt_pack_header_check(header, vckpt_store_uuid_bytes(img->store),
-				    vckpt_pack_epoch(p->name), path, &sealed, err) < 0)
+				    vckpt_pack_epoch(p->name), path, kind, err) < 0)
 		return -1;
-	if (i == 0 && sealed != (img->key != NULL))
+	if (i == 0 && kind->sealed != (img->key != NULL))
 		return vckpt_fail(err, VCKPT_EDAMAGED,
 				  "%s is damaged: the catalogue says something else of its "
 				  "encryption",
 				  path);
-	return sealed ? load_key(img, p->name, f, err) : 0;
+	return kind->sealed ? load_key(img, p->name, f, err) : 0;
+}
+
+static int check_words(const struct vckpt_image *img, const struct vckpt_pack_kind *kinds,
+		       struct vckpt_error *err)
+{
+	for (uint32_t i = 0; i < img->map.n_blocks; i++) {
+		const struct vckpt_block_ref *b = &img->map.blocks[i];
+
+		if (vckpt_stored_words(b->codec) && !kinds[b->pack].words)
+			return vckpt_fail(err, VCKPT_EDAMAGED,
+					  "%s is damaged: none of its blocks has transposed words, "
+					  "and the map says that one has",
+					  img->packs[b->pack].path);
+	}
+	return 0;
 }
 
 static int open_packs(struct vckpt_image *img, struct vckpt_error *err)
 {
+	vckpt_autofree struct vckpt_pack_kind *kinds = calloc(img->map.n_packs, sizeof(*kinds));
+
 	img->packs = calloc(img->map.n_packs, sizeof(*img->packs));
-	if (!img->packs)
+	if (!img->packs || !kinds)
 		return vckpt_fail_errno(err, "no memory for %u packs", img->map.n_packs);
 	for (uint32_t i = 0; i < img->map.n_packs; i++)
 		img->packs[i].fd = -1;
 	for (uint32_t i = 0; i < img->map.n_packs; i++)
-		if (open_pack(img, i, err) < 0)
+		if (open_pack(img, i, &kinds[i], err) < 0)
 			return -1;
-	return 0;
+	return check_words(img, kinds, err);
 }
 
 /* One part after the other; with `name`, stops there.  -1 if the parts do not fill the file. */

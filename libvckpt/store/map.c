@@ -226,7 +226,7 @@ static const char *decode_blocks(struct cursor *c, struct vckpt_map *m, uint32_t
 			return "an impossible block";
 		d = get_bytes(c, VCKPT_DIGEST_BYTES);
 		if (!d || b->pack >= m->n_packs || b->pack > packs_seen ||
-		    b->codec > VCKPT_CODEC_ZSTD || b->pages < 1 || b->pages > VCKPT_BLOCK_PAGES ||
+		    b->codec > VCKPT_STORED_LAST || b->pages < 1 || b->pages > VCKPT_BLOCK_PAGES ||
 		    b->stored < 1 ||
 		    b->stored > (size_t)b->pages * VCKPT_PAGE + (b->sealed ? VCKPT_CRYPT_TAG : 0) ||
 		    b->offset < VCKPT_PACK_HEADER)

@@ -152,12 +152,13 @@ static void sample(struct vckpt_packer *p, struct worker *w, const struct buffer
 
 	for (unsigned i = 0; i < VCKPT_WAYS; i++) {
 		uint64_t began = vckpt_now();
+		uint8_t stored;
 		size_t got;
 
 		if (!(ways >> i & 1))
 			continue;
-		got = vckpt_codec_compress(&w->work, vckpt_ways[i].codec, vckpt_ways[i].level,
-					   b->raw, raw, w->room);
+		got = vckpt_words_compress(&w->work, vckpt_ways[i].codec, vckpt_ways[i].level,
+					   b->raw, b->pages, w->room, &stored);
 		began = vckpt_now() - began;
 		pthread_mutex_lock(&p->lock);
 		vckpt_choice_sampled(&p->choice, i, raw, got ? got : raw, began);
@@ -499,7 +500,10 @@ struct vckpt_packer *vckpt_packer_start(const char *path, const uint8_t uuid[16]
 		vckpt_fail_errno(err, "cannot create %s", path);
 		goto undo;
 	}
-	vckpt_pack_header(header, uuid, epoch, how->key != NULL);
+	vckpt_pack_header(
+		header, uuid, epoch,
+		(struct vckpt_pack_kind){.sealed = how->key != NULL,
+					 .words = how->choose || how->codec != VCKPT_CODEC_NONE});
 	if (!p->digest) {
 		vckpt_fail_errno(err, "no memory for %s", path);
 		goto undo_file;

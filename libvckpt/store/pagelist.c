@@ -128,7 +128,7 @@ static const char *decode_block(struct cursor *c, struct vckpt_block_ref *b, uin
 	b->codec = get_u8(c);
 	sealed = get_u8(c);
 	digest = get_bytes(c, sizeof(b->digest.b));
-	if (!digest || sealed > 1 || b->codec > VCKPT_CODEC_ZSTD || b->pages < 1 ||
+	if (!digest || sealed > 1 || b->codec > VCKPT_STORED_LAST || b->pages < 1 ||
 	    b->pages > VCKPT_BLOCK_PAGES || b->stored < 1 ||
 	    b->stored > (size_t)b->pages * VCKPT_PAGE + (sealed ? VCKPT_CRYPT_TAG : 0))
 		return "an impossible block";

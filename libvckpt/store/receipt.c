@@ -53,6 +53,12 @@ json_t *vckpt_receipt_to_json(const struct vckpt_receipt *r, struct vckpt_error 
 			j = NULL;
 		}
 	}
+	if (j && r->pages_words &&
+	    json_object_set_new(json_object_get(j, "pages"), "transposed",
+				json_integer((json_int_t)r->pages_words)) < 0) {
+		json_decref(j);
+		j = NULL;
+	}
 	if (!j)
 		vckpt_fail(err, VCKPT_EFAIL, "cannot put the receipt of guest %s into JSON",
 			   r->guest);
@@ -98,17 +104,17 @@ static int get_needs(json_t *needs, struct vckpt_receipt *r)
 static int fill(json_t *j, struct vckpt_receipt *r, json_error_t *why)
 {
 	json_t *map, *device, *xml, *pack, *needs, *disks = NULL, *pages = NULL;
-	json_int_t v[7], shared = -1, written = -1;
+	json_int_t v[7], shared = -1, written = -1, words = 0;
 	const char *guest, *key = "";
 
 	if (json_unpack_ex(j, why, JSON_STRICT,
-			   "{s:s, s:{s:o,s:o,s:o,s:o,s?o!}, s:I, s:{s:I,s:I,s:I,s:I,s?I,s?I!}, "
+			   "{s:s, s:{s:o,s:o,s:o,s:o,s?o!}, s:I, s:{s:I,s:I,s:I,s:I,s?I,s?I,s?I!}, "
 			   "s:I, s:I, s:o, s?o, s?s}",
 			   "guest", &guest, "files", "map", &map, "device", &device, "xml", &xml,
 			   "pack", &pack, "pages", &pages, "ram_bytes", &v[0], "pages", "stored",
 			   &v[1], "zero", &v[2], "inherited", &v[3], "absent", &v[4], "shared",
-			   &shared, "written", &written, "bytes_in", &v[5], "bytes_out", &v[6],
-			   "needs", &needs, "disks", &disks, "key", &key) < 0)
+			   &shared, "written", &written, "transposed", &words, "bytes_in", &v[5],
+			   "bytes_out", &v[6], "needs", &needs, "disks", &disks, "key", &key) < 0)
 		return -1;
 	snprintf(why->text, sizeof(why->text), "impossible value");
 	if (vckpt_store_check_name("guest", guest, NULL) < 0 || get_file(map, &r->map) < 0 ||
@@ -122,6 +128,9 @@ static int fill(json_t *j, struct vckpt_receipt *r, json_error_t *why)
 	for (int i = 0; i < 7; i++)
 		if (v[i] < 0)
 			return -1;
+	if (words < 0 || (json_object_get(json_object_get(j, "pages"), "transposed") && !words))
+		return -1;
+	r->pages_words = (uint64_t)words;
 	if (pages) {
 		r->pages_shared = (uint64_t)shared;
 		r->pages_written = (uint64_t)written;

@@ -38,7 +38,7 @@ static int open_pack(struct job *j, const struct vckpt_store *store, const char 
 		     struct vckpt_error *err)
 {
 	uint8_t header[VCKPT_PACK_HEADER];
-	bool sealed;
+	struct vckpt_pack_kind kind;
 
 	if (vckpt_pack_path(store, cluster, j->used->name, j->path, err) < 0)
 		return -1;
@@ -53,7 +53,7 @@ static int open_pack(struct job *j, const struct vckpt_store *store, const char 
 	if (vckpt_pread_full(j->fd, header, sizeof(header), 0, j->path, err) < 0)
 		return -1;
 	return vckpt_pack_header_check(header, vckpt_store_uuid_bytes(store),
-				       vckpt_pack_epoch(j->used->name), j->path, &sealed, err);
+				       vckpt_pack_epoch(j->used->name), j->path, &kind, err);
 }
 
 /* Whole units between the header of a block and the next. */

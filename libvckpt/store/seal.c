@@ -57,7 +57,7 @@ static unsigned highest(const char *kind)
 {
 	if (strcmp(kind, "places") == 0)
 		return VCKPT_SEAL_MARKED;
-	return strcmp(kind, "epoch") == 0 ? VCKPT_SEAL_PAGES : VCKPT_SEAL_FORMAT;
+	return strcmp(kind, "epoch") == 0 ? VCKPT_SEAL_WORDS : VCKPT_SEAL_FORMAT;
 }
 
 /* Steps over `word`, or goes bad. */

@@ -17,6 +17,7 @@
 /* Only of "epoch". */
 #define VCKPT_SEAL_KEYS  2 /* guests of it are encrypted */
 #define VCKPT_SEAL_PAGES 3 /* there are lists of pages */
+#define VCKPT_SEAL_WORDS 4 /* pages of it lie in blocks of transposed words */
 /* Only of "places". */
 #define VCKPT_SEAL_MARKED 2 /* vckptd copies to one of them by itself */
 #define VCKPT_SEAL_MAX    ((size_t)64 << 20)

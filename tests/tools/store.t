@@ -53,7 +53,7 @@ said=$(unshare -m sh -ec 'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0";
 is "a checkpoint into it is refused" $? 9
 if grep -q "$VCKPT_STORE.*Read-only file system" <<<"$said"; then pass "and says where"; else fail "and says where" "$said"; fi
 
-sed -i 's/"format":1/"format":4/' "$heat/epochs/000003.json" "$heat/history/000011.json"
+sed -i 's/"format":1/"format":5/' "$heat/epochs/000003.json" "$heat/history/000011.json"
 says "an epoch of a newer vckpt is listed as what it is" '3  damaged: .*newer vckpt' vckpt ls
 refused "and not shown" 7 'newer vckpt' show heat@3
 says "a deed of a newer vckpt does not hide the others" 'restart +3  failed' vckpt log
@@ -67,6 +67,13 @@ says "which pages of an epoch were new, and which not" \
 	'pages: 2 new, 0 more like those, 27 of earlier epochs, 0 of other guests, 11 zero; in 2 packs' vckpt show 'heat run@2'
 is "and in JSON" "$(vckpt show 'heat run@1' --json | jq -c '.guests[1].pages | [.written, .stored, .shared, .inherited]')" "[0,0,29,0]"
 is "how much was there already" "$(vckpt ls --json | jq -c '[.[].referred_bytes]')" "[118784,221184]"
+rm -rf "$VCKPT_STORE"
+cp -r "$top/tests/data/words/store" "$VCKPT_STORE"
+mkdir "$VCKPT_STORE/clusters/heat run/lease"
+chmod -R go= "$VCKPT_STORE"
+says "how many lie in blocks of transposed words" '10 of them in blocks of transposed words' vckpt show 'heat run@2'
+is "and in JSON too" "$(vckpt show 'heat run@1' --json | jq -c '[.guests[].pages.transposed]')" "[10,10]"
+says "and they are whole" '2 of 2 epochs whole' vckpt check 'heat run' --read-data
 fresh
 sed -i 's/"uuid": *"./&x/' "$VCKPT_STORE/vckpt-store"
 refused "a damaged store" 6 'vckpt-store' ls

@@ -31,6 +31,11 @@ static inline void noise(uint64_t seed, uint64_t page, uint8_t out[VCKPT_PAGE])
 	}
 }
 
+/* What is in a page of a generation, for who has nothing else in mind. */
+#ifndef MAKE_CONTENT
+#define MAKE_CONTENT noise
+#endif
+
 /* What a guest holds: pages of `base`, but for each `step`th, and those below `until`, which are of
  * `seed`. */
 struct content {
@@ -41,7 +46,7 @@ static inline void page_of(const struct content *c, uint64_t page, uint8_t out[V
 {
 	bool new = (c->step && page % c->step == 0) || page < c->until;
 
-	noise(new ? c->seed : c->base, page, out);
+	MAKE_CONTENT(new ? c->seed : c->base, page, out);
 }
 
 static inline struct vckpt_store_capture *open_capture(struct fix *f, uint64_t epoch,

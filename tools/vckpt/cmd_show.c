@@ -62,6 +62,9 @@ static void print_pages(const struct vckpt_receipt *r)
 	       (unsigned long long)r->pages_written, (unsigned long long)twice,
 	       (unsigned long long)r->pages_inherited, (unsigned long long)r->pages_shared,
 	       (unsigned long long)r->pages_zero, r->n_needs);
+	if (r->pages_words)
+		printf("    %llu of them in blocks of transposed words\n",
+		       (unsigned long long)r->pages_words);
 }
 
 /* Of codec auto: how much was compressed how, and what decided. */
