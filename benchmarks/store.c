@@ -1,10 +1,15 @@
 /*
- * store [hash | epochs] [MIB], store open [EPOCHS]: what it costs to write pages once, and how long
- * it takes to find one's way in a large store.
+ * store [hash | words | epochs] [MIB], store open [EPOCHS]: what it costs to write pages once, and
+ * how long it takes to find one's way in a large store.
  *
  * hash: how fast pages are hashed, in one run, alternately, by what the store takes and by what it
  * could; and how often a page that was forged without the secret, but for a guess of 32 bits, meets
  * its target under XXH3-128 and under what the store takes.
+ *
+ * words: how fast words are transposed and put back, and what it costs to find out whether to, for
+ * several kinds of memory, in one run, alternately: what a block costs (its pages hashed, lz4, its
+ * checksum) as it lies, and as the store does it.  Where words stay as they are that may cost a
+ * twentieth more.
  *
  * epochs: captures of MIB (default 512) of pages, half noise and half text, all different, by two
  * threads; then with 0, 1, 5, 25 and 100 % of them changed, here and there.  What each adds to the
@@ -28,6 +33,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -38,10 +44,12 @@
 #endif
 
 #include "base/clock.h"
+#include "store/block.h"
 #include "store/capture.h"
 #include "store/image.h"
 #include "store/lease.h"
 #include "store/recall.h"
+#include "store/transpose.h"
 
 #define CHUNK   256 /* pages: so short that other programs seldom come between */
 #define FORGED  1000
@@ -191,6 +199,188 @@ static bool run_hash(uint64_t pages)
 	       "%u\n",
 	       FORGED, forge(by_xxh3));
 	return figure("store_forged", forge(by_store), "pages", 0);
+}
+
+/* ---- words ---- */
+
+#define BLOCKS 16 /* of each kind: 4 MiB, more than a processor's nearer caches */
+
+static uint64_t next(uint64_t *x)
+{
+	*x ^= *x << 13;
+	*x ^= *x >> 7;
+	*x ^= *x << 17;
+	return *x * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static void make_noise(uint64_t *to, size_t n)
+{
+	uint64_t x = 88172645463325252;
+
+	for (size_t i = 0; i < n; i++)
+		to[i] = next(&x);
+}
+
+static void make_text(uint64_t *to, size_t n)
+{
+	uint64_t x = 1;
+
+	for (size_t i = 0; i + 4 <= n; i += 4)
+		snprintf((char *)(to + i), 32, "rank %2u residual %.9f", (unsigned)(next(&x) % 64),
+			 (double)(next(&x) >> 40) * 1e-9);
+}
+
+/* A parabola in small steps, each value with its own rounding. */
+static void make_doubles(uint64_t *to, size_t n)
+{
+	double *d = (double *)(void *)to;
+
+	for (size_t i = 0; i < n; i++) {
+		double x = (double)(i % 4096) / 4096 - 0.3;
+
+		d[i] = x * (1 - x) / (1 + (double)(i / 4096) * 0.01) + 1e-3 * x * x * x;
+	}
+}
+
+static void make_counts(uint64_t *to, size_t n)
+{
+	uint64_t x = 3;
+
+	for (size_t i = 0; i < n; i++)
+		to[i] = next(&x) >> 63 ? 0 : next(&x) >> 48;
+}
+
+/* This program's own. */
+static void make_code(uint64_t *to, size_t n)
+{
+	FILE *f = fopen("/proc/self/exe", "re");
+	size_t got = f ? fread(to, 8, n, f) : 0;
+
+	must(f && got, NULL);
+	for (size_t i = got; i < n; i++)
+		to[i] = to[i - got];
+	fclose(f);
+}
+
+static const struct {
+	const char *name;
+	void (*make)(uint64_t *to, size_t n);
+} memories[] = {
+	{"noise", make_noise},     {"text", make_text},     {"code", make_code},
+	{"doubles", make_doubles}, {"counts", make_counts},
+};
+
+struct words_bench {
+	struct vckpt_codec_work work;
+	struct keys keys;
+	uint8_t raw[VCKPT_BLOCK_RAW], room[VCKPT_BLOCK_STORED], header[VCKPT_BLOCK_HEADER];
+	uint64_t stored;
+};
+
+/* Each does to a block one of the things that are compared. */
+static void as_it_lies(struct words_bench *b, const uint8_t *block)
+{
+	struct vckpt_digest d;
+	uint8_t out[16];
+	size_t got;
+
+	for (size_t p = 0; p < VCKPT_BLOCK_PAGES; p++)
+		by_store(&b->keys, block + p * VCKPT_PAGE, out);
+	got = vckpt_codec_compress(&b->work, VCKPT_CODEC_LZ4, 1, block, VCKPT_BLOCK_RAW, b->room);
+	vckpt_digest_of(&d, b->header, 24, got ? b->room : block, got ? got : VCKPT_BLOCK_RAW);
+	b->stored += got ? got : VCKPT_BLOCK_RAW;
+}
+
+static void by_choice(struct words_bench *b, const uint8_t *block)
+{
+	struct vckpt_block_ref ref;
+	uint8_t out[16];
+
+	for (size_t p = 0; p < VCKPT_BLOCK_PAGES; p++)
+		by_store(&b->keys, block + p * VCKPT_PAGE, out);
+	vckpt_block_encode(&b->work, VCKPT_CODEC_LZ4, 1, NULL, 0, block, VCKPT_BLOCK_PAGES, b->room,
+			   b->header, &ref);
+	b->stored += ref.stored;
+}
+
+static void look(struct words_bench *b, const uint8_t *block)
+{
+	b->stored += vckpt_transpose_promise(block, VCKPT_BLOCK_PAGES) > 0;
+}
+
+static void there(struct words_bench *b, const uint8_t *block)
+{
+	vckpt_transpose(b->raw, block, VCKPT_BLOCK_RAW);
+}
+
+static void back(struct words_bench *b, const uint8_t *block)
+{
+	vckpt_transpose_back(b->raw, block, VCKPT_BLOCK_RAW);
+}
+
+static void (*const compared[])(struct words_bench *b,
+				const uint8_t *block) = {as_it_lies, by_choice, look, there, back};
+#define COMPARED (sizeof(compared) / sizeof(compared[0]))
+
+/* Of this thread, in us: other programs take none of it. */
+static double spent(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static bool measure_words(struct words_bench *b, size_t kind, uint8_t *memory, size_t rounds)
+{
+	double *times[COMPARED], us[COMPARED], part[COMPARED];
+	char name[64];
+
+	memories[kind].make((uint64_t *)(void *)memory, BLOCKS * VCKPT_BLOCK_RAW / 8);
+	for (size_t c = 0; c < COMPARED; c++)
+		must((times[c] = calloc(rounds, sizeof(double))), NULL);
+	for (size_t r = 0; r < rounds; r++)
+		for (size_t c = 0; c < COMPARED; c++) {
+			double began = spent();
+
+			b->stored = 0;
+			for (size_t i = 0; i < BLOCKS; i++)
+				compared[c](b, memory + i * VCKPT_BLOCK_RAW);
+			times[c][r] =
+				(spent() - began) * (1 << 20) / (BLOCKS * (double)VCKPT_BLOCK_RAW);
+			part[c] = (double)b->stored / (BLOCKS * (double)VCKPT_BLOCK_RAW);
+		}
+	for (size_t c = 0; c < COMPARED; c++) {
+		qsort(times[c], rounds, sizeof(double), by_value);
+		us[c] = times[c][rounds / 2];
+		free(times[c]);
+	}
+	printf("%-8s as it lies %4.0f us a MiB to %.3f; as chosen %4.0f us to %.3f; a look %.1f "
+	       "us; "
+	       "transposed %.0f us (%.1f GB/s), back %.0f us (%.1f GB/s)\n",
+	       memories[kind].name, us[0], part[0], us[1], part[1], us[2], us[3],
+	       (1 << 20) / us[3] / 1000, us[4], (1 << 20) / us[4] / 1000);
+	if (part[1] < part[0])
+		return true;
+	snprintf(name, sizeof(name), "store_words_%s", memories[kind].name);
+	return figure(name, us[1] / us[0], "ratio", 1.05);
+}
+
+static bool run_words(uint64_t pages)
+{
+	const size_t rounds = pages / VCKPT_BLOCK_PAGES / BLOCKS;
+	uint8_t *memory = aligned_alloc(VCKPT_PAGE, BLOCKS * VCKPT_BLOCK_RAW);
+	struct words_bench *b = calloc(1, sizeof(*b));
+	bool ok = true;
+
+	must(memory && b && rounds && sodium_init() >= 0, NULL);
+	randombytes_buf(&b->keys, sizeof(b->keys));
+	for (size_t k = 0; k < sizeof(memories) / sizeof(memories[0]); k++)
+		ok = measure_words(b, k, memory, rounds) && ok;
+	vckpt_codec_work_clear(&b->work);
+	free(b);
+	free(memory);
+	return ok;
 }
 
 /* ---- epochs ---- */
@@ -465,6 +655,8 @@ int main(int argc, char **argv)
 		what = "?";
 	if (strcmp(what, "hash") == 0)
 		return run_hash((mib ? mib : 256) << 8) ? 0 : 1;
+	if (strcmp(what, "words") == 0)
+		return run_words((mib ? mib : 256) << 8) ? 0 : 1;
 	if (strcmp(what, "epochs") == 0)
 		return run_epochs((mib ? mib : 512) << 8) ? 0 : 1;
 	if (strcmp(what, "open") == 0)
@@ -472,10 +664,12 @@ int main(int argc, char **argv)
 	if (!*what) {
 		bool ok = run_hash(256 << 8);
 
+		ok = run_words(256 << 8) && ok;
 		ok = run_epochs(512 << 8) && ok;
 		return run_open(1000) && ok ? 0 : 1;
 	}
-	fprintf(stderr, "usage: store [hash | epochs] [MIB] or store open [EPOCHS], in a folder "
-			"that can be written\n");
+	fprintf(stderr,
+		"usage: store [hash | words | epochs] [MIB] or store open [EPOCHS], in a folder "
+		"that can be written\n");
 	return 2;
 }

@@ -91,7 +91,8 @@ void vckpt_transpose_back(void *restrict to, const void *restrict from, size_t n
 	}
 }
 
-#define LOOK 32 /* pairs of neighbours in a page: a count of them fits into a byte */
+#define LOOK   32 /* pairs of neighbours in a page: a count of them fits into a byte */
+#define SELDOM 7  /* fewer repeats than that, a fifth, are too short for a compressor to use */
 
 /* Of each byte of a word, in that byte: how many of some words have the same as their neighbour. */
 static uint64_t repeats(const uint8_t *p)
@@ -108,25 +109,42 @@ static uint64_t repeats(const uint8_t *p)
 	return count;
 }
 
+/* Of bytes side by side: each into a sum of its own, of 16 bits. */
+static inline void add_bytes(uint64_t sums[2], uint64_t bytes)
+{
+	sums[0] += bytes & UINT64_C(0x00ff00ff00ff00ff);
+	sums[1] += bytes >> 8 & UINT64_C(0x00ff00ff00ff00ff);
+}
+
+static unsigned sum_of(const uint64_t sums[2], int plane)
+{
+	return sums[plane & 1] >> (plane & 6) * 8 & 0xffff;
+}
+
 double vckpt_transpose_promise(const void *data, size_t pages)
 {
-	unsigned same[PLANES] = {0}, most = 0, least = UINT32_MAX, of = (unsigned)pages * LOOK;
-	double left = PLANES;
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t same[2] = {0}, over[2] = {0}, often[2] = {0};
+	unsigned most = 0, least = UINT32_MAX, gain = 0;
 
 	for (size_t i = 0; i < pages; i++) {
 		/* Elsewhere in each page, so that no column of a table is all that is seen. */
-		const uint8_t *p = (const uint8_t *)data + i * VCKPT_PAGE + i % 7 * 512;
-		uint64_t count = repeats(p);
+		uint64_t n = repeats((const uint8_t *)data + i * VCKPT_PAGE + i % 7 * 512);
+		uint64_t t = n + (0x80 - SELDOM) * ones, is = t >> 7 & ones;
 
-		for (int k = 0; k < PLANES; k++)
-			same[k] += count >> 8 * k & 0xff;
+		add_bytes(same, n);
+		add_bytes(often, is);
+		add_bytes(over, t & is * 0x7f);
 	}
 	for (int k = 0; k < PLANES; k++) {
-		most = same[k] > most ? same[k] : most;
-		least = same[k] < least ? same[k] : least;
-		/* What repeats now and again only is too short for a compressor to use. */
-		if (same[k] > of / 5)
-			left -= (1.25 * same[k]) / of - 0.25;
+		unsigned n = sum_of(same, k);
+
+		most = n > most ? n : most;
+		least = n < least ? n : least;
+		/* The line from nothing at a fifth of LOOK to all at all of it. */
+		gain += 5 * sum_of(over, k) + (5 * SELDOM - LOOK) * sum_of(often, k);
 	}
-	return (most - least) * 4 < of ? 1 : left / PLANES;
+	if ((most - least) * 4 < pages * LOOK)
+		return 1;
+	return 1 - (double)gain / (double)(4 * PLANES * LOOK * pages);
 }

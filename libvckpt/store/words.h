@@ -20,9 +20,9 @@ static inline bool vckpt_stored_words(unsigned stored)
 }
 
 /* Compresses `pages` pages (up to VCKPT_BLOCK_PAGES), with their words transposed if that promises
- * to pay, which it looks at first: that costs a hundredth of what lz4 does, and more only of data
- * that repeat in some bytes of their words and not in others.  As vckpt_codec_compress(); *stored
- * says what came of it. */
+ * to pay, which it looks at first: that costs a fiftieth of what lz4 does to text, more only of
+ * data that repeat in some bytes of their words and not in others.  As vckpt_codec_compress();
+ * *stored says what came of it. */
 size_t vckpt_words_compress(struct vckpt_codec_work *w, enum vckpt_codec codec, int level,
 			    const void *raw, unsigned pages, void *dst, uint8_t *stored);
 
