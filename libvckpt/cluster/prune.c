@@ -205,16 +205,20 @@ static json_t *paths_kept(const struct vckpt_store *store, const char *cluster,
 }
 
 /* At a place that does not lead layers are copies, and went with the rest. */
-static void tidy(const struct vckpt_store *store, const char *cluster,
-		 const struct vckpt_prune_request *q, const struct plan *p,
-		 struct vckpt_lease *lease, json_t *report)
+static int tidy(const struct vckpt_store *store, const char *cluster,
+		const struct vckpt_prune_request *q, const struct plan *p,
+		struct vckpt_lease *lease, json_t *report, struct vckpt_error *err)
 {
 	json_auto_t *kept = lease ? NULL : paths_kept(store, cluster, p);
 	const struct vckpt_tidy t = {
 		.ctx = q->ctx, .lease = lease, .guests = p->guests, .kept = kept};
 
-	if (q->ctx && vckpt_reach_check_lead(p->reach, cluster, NULL) == 0)
-		vckpt_tidy_layers(&t, report);
+	if (!q->ctx)
+		return 0;
+	if (vckpt_reach_check_lead(p->reach, cluster, NULL) == 0)
+		return vckpt_tidy_layers(&t, report, err);
+	json_object_set_new(report, "layers", json_array());
+	return 0;
 }
 
 /* ---- one at a time ---- */
@@ -232,6 +236,7 @@ static void end_alone(struct alone *a)
 {
 	for (size_t i = 0; i < a->n; i++)
 		vckpt_lease_release(a->v[i]);
+	a->n = 0;
 }
 
 static bool on_tick(void *arg, uint64_t done, uint64_t total)
@@ -308,8 +313,9 @@ int vckpt_cluster_prune(const struct vckpt_store *store, const char *cluster,
 	o.n_drop = p.n_drop;
 	if (rc == 0)
 		rc = vckpt_store_prune(store, cluster, lease, &o, report, err);
+	end_alone(&alone); /* all that stores rely on is done, and hosts may take long */
 	if (rc == 0)
-		tidy(store, cluster, q, &p, lease, *report);
+		rc = tidy(store, cluster, q, &p, lease, *report, err);
 	if (*report) {
 		json_object_set_new(*report, "cluster", json_string(cluster));
 		json_object_set_new(*report, "dry_run", json_boolean(q->dry_run));

@@ -61,6 +61,48 @@ static void leave(struct tally *y, const char *guest, const char *host, const ch
 						      host, "why", why));
 }
 
+static void leave_strangers(struct tally *y, const struct vckpt_cluster_session *s)
+{
+	const char *guest;
+	json_t *one;
+
+	json_object_foreach ((json_t *)y->t->guests, guest, one) {
+		uint32_t i = 0;
+
+		while (i < s->c.n_slots && strcmp(s->guests[i], guest) != 0)
+			i++;
+		if (i == s->c.n_slots)
+			leave(y, guest, "", "it is no guest of the cluster any more, so they stay");
+	}
+}
+
+/* A disk that is full cannot take a renewed lease: the old one will do as long as it holds. */
+static int hold_lease(struct vckpt_cluster_session *s, struct vckpt_error *err)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+
+	if (!s->lease)
+		return 0;
+	if (vckpt_lease_renew(s->lease, &why) == 0) {
+		s->c.renewed = vckpt_now();
+		return 0;
+	}
+	if (why.code == VCKPT_ESYSTEM)
+		return vckpt_lease_check(s->lease, err);
+	return vckpt_fail(err, why.code, "%s", why.text);
+}
+
+/* No layer is removed by somebody whose lease is another's: to reach hosts takes its time. */
+static int begin(struct vckpt_cluster_session *s, const struct vckpt_tidy *t,
+		 struct vckpt_error *err)
+{
+	const unsigned flags = t->lease ? VCKPT_ANY_HOSTS : VCKPT_LOOK_ONLY;
+
+	if (hold_lease(s, err) < 0 || vckpt_session_begin(s, t->ctx, "prune", flags, err) < 0)
+		return -1;
+	return hold_lease(s, err);
+}
+
 static int ask(struct vckpt_cluster_session *s, struct tally *y, struct vckpt_error *err)
 {
 	struct vckpt_coordinator *c = &s->c;
@@ -91,6 +133,7 @@ static int ask(struct vckpt_cluster_session *s, struct tally *y, struct vckpt_er
 			      a->error.text);
 	}
 	vckpt_ask_machine_clear(&q);
+	leave_strangers(y, s);
 	return rc;
 }
 
@@ -109,18 +152,16 @@ static void tell(const struct tally *y, json_t *report)
 	json_object_set(report, "layers_not_asked", y->not_asked);
 }
 
-void vckpt_tidy_layers(const struct vckpt_tidy *t, json_t *report)
+int vckpt_tidy_layers(const struct vckpt_tidy *t, json_t *report, struct vckpt_error *err)
 {
 	vckpt_auto(vckpt_session_end) struct vckpt_cluster_session s = {.lease = t->lease};
 	vckpt_auto(end_tally) struct tally y = {
 		.t = t, .c = &s.c, .gone = json_object(), .not_asked = json_array()};
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 
-	if (json_object_size(t->guests) &&
-	    (vckpt_session_begin(&s, t->ctx, "prune", t->lease ? VCKPT_ANY_HOSTS : VCKPT_LOOK_ONLY,
-				 &why) < 0 ||
-	     ask(&s, &y, &why) < 0) &&
+	if (json_object_size(t->guests) && (begin(&s, t, &why) < 0 || ask(&s, &y, &why) < 0) &&
 	    json_array_size(y.not_asked) == 0)
 		leave(&y, "", "", why.text);
 	tell(&y, report);
+	return why.code == VCKPT_ECANCELED ? vckpt_fail(err, why.code, "%s", why.text) : 0;
 }

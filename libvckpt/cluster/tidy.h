@@ -17,8 +17,8 @@ struct vckpt_tidy {
 
 /* Asks the hosts, which know what their guests have open, and tells into `report`: "layer_files",
  * "layer_bytes" (on the disk; gone), "layers_not_asked": [{"guest", "host", "why"}]; of "layers"
- * those that went are taken away.  Whoever cannot be asked does it with the next commit, so nothing
- * here is a failure. */
-void vckpt_tidy_layers(const struct vckpt_tidy *t, json_t *report);
+ * those that went are taken away.  Whoever cannot be asked does it with the next commit, so that is
+ * no failure; VCKPT_ECANCELED is one, and hosts that were asked by then may still do it. */
+int vckpt_tidy_layers(const struct vckpt_tidy *t, json_t *report, struct vckpt_error *err);
 
 #endif

@@ -58,6 +58,11 @@ static int renew(void *arg, struct vckpt_error *err)
 	struct prune *p = arg;
 	struct vckpt_error why = VCKPT_ERROR_NONE;
 
+	if (p->opt->tick && !p->opt->tick(p->opt->arg, p->done, p->total))
+		return vckpt_fail(err, VCKPT_ECANCELED,
+				  "the prune of cluster %s was given up; what it did is done, and "
+				  "another one goes on",
+				  p->cluster);
 	if (!p->lease || vckpt_now() - p->renewed < RENEW)
 		return 0;
 	p->renewed = vckpt_now();
@@ -75,13 +80,7 @@ static int count(void *arg, uint64_t bytes, struct vckpt_error *err)
 {
 	struct prune *p = arg;
 
-	p->done += bytes;
-	if (p->opt->tick &&
-	    !p->opt->tick(p->opt->arg, p->done < p->total ? p->done : p->total, p->total))
-		return vckpt_fail(err, VCKPT_ECANCELED,
-				  "the prune of cluster %s was given up; what it did is done, and "
-				  "another one goes on",
-				  p->cluster);
+	p->done = p->done + bytes < p->total ? p->done + bytes : p->total;
 	return renew(p, err);
 }
 

@@ -288,6 +288,7 @@ struct vckpt_loose {
 	const json_t *disks; /* whose "source" they lie beside */
 	const json_t *named; /* by definitions: paths */
 	bool look; /* none is removed, and those that epochs need are told with the others */
+	bool all;  /* epochs of other clusters of the store count as well */
 };
 /* Those that were made for this guest and that neither a definition, nor an epoch, nor any other
  * layer names go.  `gone` (may be NULL) gets {"path", "bytes": on the disk} of each, also if one

@@ -30,33 +30,35 @@ static void end_walk(struct walk *w)
 /* With all that lies below it. */
 static int keep(struct walk *w, const char *path, struct vckpt_error *err)
 {
-	char below[PATH_MAX];
+	char below[2][PATH_MAX];
+	unsigned at = 0;
 
 	while (*path && !json_object_get(w->kept, path)) {
 		json_object_set_new(w->kept, path, json_true());
 		if (!strstr(path, MARK) || access(path, F_OK) < 0)
 			return 0;
-		if (vckpt_layer_backing(path, below, err) < 0)
+		if (vckpt_layer_backing(path, below[at], err) < 0)
 			return -1;
-		path = below;
+		path = below[at];
+		at = !at;
 	}
 	return 0;
 }
 
-static int keep_epochs(struct walk *w, struct vckpt_error *err)
+static int keep_epochs_of(struct walk *w, const char *cluster, struct vckpt_error *err)
 {
 	const struct vckpt_loose *l = w->l;
 	vckpt_autofree uint64_t *all = NULL;
 	size_t n;
 
-	if (vckpt_catalogue_list(l->store, l->cluster, &all, &n, err) < 0)
+	if (vckpt_catalogue_list(l->store, cluster, &all, &n, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
 		json_t *disk, *layer;
 		size_t k, m;
 
-		if (vckpt_catalogue_get(l->store, l->cluster, all[i], &e, err) < 0)
+		if (vckpt_catalogue_get(l->store, cluster, all[i], &e, err) < 0)
 			return -1;
 		for (size_t r = 0; r < e.n_guests; r++)
 			json_array_foreach (e.guests[r].disks, k, disk)
@@ -65,6 +67,23 @@ static int keep_epochs(struct walk *w, struct vckpt_error *err)
 						return -1;
 	}
 	return 0;
+}
+
+/* A guest that went over to another cluster took its layers along. */
+static int keep_epochs(struct walk *w, struct vckpt_error *err)
+{
+	char **names;
+	size_t n;
+	int rc = 0;
+
+	if (!w->l->all)
+		return keep_epochs_of(w, w->l->cluster, err);
+	if (vckpt_store_clusters(w->l->store, &names, &n, err) < 0)
+		return -1;
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = keep_epochs_of(w, names[i], err);
+	vckpt_store_free_names(names, n);
+	return rc;
 }
 
 static void close_dir(DIR **d)
@@ -237,7 +256,8 @@ int vckpt_guest_tidy(struct vckpt_guest *g, const struct vckpt_host_request *req
 {
 	const bool look = (req->how & VCKPT_HOW_LOOK) != 0;
 	vckpt_auto(close_store) struct vckpt_store *own = NULL;
-	struct vckpt_loose l = {.cluster = req->cluster, .guest = g->name, .look = look};
+	struct vckpt_loose l = {
+		.cluster = req->cluster, .guest = g->name, .look = look, .all = true};
 	int rc;
 
 	if (g->stream || g->rebuilt || g->rebuilding)
