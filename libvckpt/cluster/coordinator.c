@@ -101,8 +101,11 @@ static void leave_link(struct vckpt_link *l)
  * server may take its time. */
 static void tell_places(const struct vckpt_coordinator *c)
 {
-	struct vckpt_reach *reach = c->untold && c->lease ? vckpt_reach_new(c->store) : NULL;
+	struct vckpt_reach *reach;
 
+	if (!c->untold || !c->lease || vckpt_lease_renew(c->lease, NULL) < 0)
+		return;
+	reach = vckpt_reach_new(c->store);
 	if (reach)
 		vckpt_cluster_tell_places(reach, c->cluster, c->ctx->log);
 	vckpt_reach_free(reach);

@@ -17,7 +17,8 @@
 #include "store/places.h"
 
 /* Renewed while it works (store/copy.c). */
-#define LEASE (30 * VCKPT_S)
+#define LEASE    (30 * VCKPT_S)
+#define TELL_FOR (10 * VCKPT_S) /* then the rest of the places waits for the next flush */
 
 struct flush {
 	const struct vckpt_store *store;
@@ -108,8 +109,7 @@ static int add_place(struct vckpt_store_places *p, const void *arg, struct vckpt
 	const struct flush *f = arg;
 	size_t i = vckpt_places_find(p, f->to);
 	/* Who only says when it is copied says nothing of that. */
-	bool near = f->q->near ||
-		    (f->q->when != VCKPT_FLUSH_AS_IT_IS && i < p->n && p->v[i].near);
+	bool near = f->q->near || (f->q->when != VCKPT_FLUSH_AS_IT_IS && i < p->n && p->v[i].near);
 	int changed = vckpt_places_add(p, f->to, near, err);
 	struct vckpt_store_place *place;
 	bool after;
@@ -503,6 +503,7 @@ void vckpt_cluster_tell_places(struct vckpt_reach *reach, const char *cluster,
 {
 	vckpt_auto(vckpt_places_clear) struct vckpt_store_places p = {0};
 	const struct vckpt_store *store = vckpt_reach_store(reach);
+	const uint64_t began = vckpt_now();
 
 	vckpt_places_own(store, cluster, &p, NULL);
 	for (size_t i = 0; i < p.n; i++) {
@@ -511,6 +512,12 @@ void vckpt_cluster_tell_places(struct vckpt_reach *reach, const char *cluster,
 
 		if (is_self(store, &p, i))
 			continue;
+		if (vckpt_now() - began > TELL_FOR) {
+			vckpt_log(log, VCKPT_WARN, "cluster",
+				  "cluster %s: place %s is not told: others took too long", cluster,
+				  p.v[i].path);
+			continue;
+		}
 		place = vckpt_reach_open(reach, p.v[i].path, &why);
 		if (!place || vckpt_copy_state(store, cluster, place, &why) < 0)
 			vckpt_log(log, VCKPT_WARN, "cluster",

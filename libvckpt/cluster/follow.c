@@ -165,8 +165,10 @@ int vckpt_session_write(struct vckpt_cluster_session *s, struct vckpt_error *err
 
 	if (vckpt_definition_encode(&s->def, &text, err) < 0)
 		return -1;
+	if (vckpt_store_write_definition(c->store, c->cluster, text, strlen(text), err) < 0)
+		return -1;
 	c->untold = true;
-	return vckpt_store_write_definition(c->store, c->cluster, text, strlen(text), err);
+	return 0;
 }
 
 /* Where it was being moved when a coordinator died; NULL: nowhere, or that host is known to be off.
