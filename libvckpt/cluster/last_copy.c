@@ -73,9 +73,25 @@ static enum worth worth_at(const struct places *w, size_t i, const struct vckpt_
 	}
 }
 
+static int may_be_copied(void *arg, const json_t *layer, struct vckpt_error *err)
+{
+	const struct layers *l = arg;
+
+	(void)err;
+	return vckpt_layer_maybe_copied(l->at, l->cluster, layer, NULL) ? 0 : -1;
+}
+
+/* What nobody has compared since it came may be the last copy, all the same. */
 static enum worth worth_here(const struct places *w, uint64_t epoch)
 {
-	return worth_at(w, w->self, w->store, epoch, NULL);
+	vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
+	const enum worth is = worth_at(w, w->self, w->store, epoch, NULL);
+	struct layers l = {w->store, w->cluster};
+
+	return is == MEMORY && vckpt_catalogue_get(w->store, w->cluster, epoch, &e, NULL) == 0 &&
+			       vckpt_layers_each(&e, may_be_copied, &l, NULL) == 0
+		       ? ALL
+		       : is;
 }
 
 /* The best of the others. */

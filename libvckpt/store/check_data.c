@@ -563,7 +563,7 @@ static void tell_unsure(struct vckpt_check *c, const json_t *layer, const char *
 	vckpt_fail(&why, VCKPT_EDAMAGED,
 		   "%s was written to, or replaced, since it was compared, or never was", path);
 	vckpt_check_found(c, VCKPT_LEVEL_NOTE, &why, path,
-			  "the next `vckpt flush` compares it, and copies it again if it is "
+			  "the next `vckpt flush --all` compares it, and copies it again if it is "
 			  "another");
 }
 

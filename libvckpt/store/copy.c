@@ -132,7 +132,7 @@ static int count_layer(void *arg, const json_t *layer, struct vckpt_error *err)
 	struct stat st;
 
 	(void)err;
-	if (!vckpt_layer_copied(c->to, c->cluster, layer, NULL) &&
+	if (!vckpt_layer_maybe_copied(c->to, c->cluster, layer, NULL) &&
 	    stat(json_string_value(json_object_get(layer, "path")), &st) == 0)
 		c->total += (uint64_t)st.st_blocks * 512;
 	return 0;

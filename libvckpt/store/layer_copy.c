@@ -125,11 +125,12 @@ static int compare_there(const char *to, const json_t *layer, vckpt_layer_tick *
 
 	if (!has_size(to, layer))
 		return 0;
-	if (vckpt_layer_verify(layer, to, tick, arg, &why) == 0)
-		return stamp(to, layer, err) < 0 ? -1 : 1;
-	if (why.code == VCKPT_EDAMAGED)
-		return 0;
-	return vckpt_fail(err, why.code, "%s", why.text);
+	if (vckpt_layer_verify(layer, to, tick, arg, &why) == 0 && stamp(to, layer, &why) == 0)
+		return 1;
+	if (why.code == VCKPT_ECANCELED)
+		return vckpt_fail(err, why.code, "%s", why.text);
+	return 0; /* damaged, unreadable, or somebody else's: one that is made anew takes its place
+		   */
 }
 
 /* Where it can be read: where it lies, or a copy at `from`; *seen false: nowhere from here. */
