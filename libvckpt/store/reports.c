@@ -77,6 +77,18 @@ int vckpt_store_add_report(const struct vckpt_store *store, const char *cluster,
 
 enum sum { NO_SUM, RIGHT, WRONG };
 
+/* But for a byte or two, as after a flipped bit: not what a person writes. */
+static bool was_sum(const char *tail)
+{
+	unsigned other = 0;
+
+	for (size_t i = 0; i < SUM_LEN; i++)
+		other += tail[i] != SUM[i];
+	other += tail[TAIL_LEN - 2] != '"';
+	other += tail[TAIL_LEN - 1] != '}';
+	return other <= 2;
+}
+
 /* *len: without it, where it is right; the object is closed there. */
 static enum sum take_sum(char *line, size_t *len)
 {
@@ -86,8 +98,8 @@ static enum sum take_sum(char *line, size_t *len)
 	if (*len < TAIL_LEN)
 		return NO_SUM;
 	tail = line + *len - TAIL_LEN;
-	if (memcmp(tail, SUM, SUM_LEN) != 0)
-		return NO_SUM;
+	if (memcmp(tail, SUM, SUM_LEN) != 0) /* it may be the newline that was damaged */
+		return was_sum(tail) || (*len > TAIL_LEN && was_sum(tail - 1)) ? WRONG : NO_SUM;
 	if (memcmp(tail + TAIL_LEN - 2, "\"}", 2) != 0 ||
 	    vckpt_digest_parse(tail + SUM_LEN, &said) < 0)
 		return WRONG;
