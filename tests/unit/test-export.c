@@ -578,7 +578,10 @@ static int export_again(struct lab *l, uint64_t epoch)
 	const struct vckpt_export_how how = how_of(l);
 	json_t *m;
 
-	return vckpt_export(l->f.store, HEAT, epoch, l->again, &how, &m, NULL);
+	if (vckpt_export(l->f.store, HEAT, epoch, l->again, &how, &m, NULL) < 0)
+		return -1;
+	json_decref(m);
+	return 0;
 }
 
 static int import_out(struct lab *l, uint64_t epoch)
