@@ -55,7 +55,7 @@ expect_ok "the next vckptd makes the copy" wait_until 60 state_is 3 whole
 # copier_caught: stops the process that copies when there is one.
 copier_caught()
 {
-	"$lab" exec h1 timeout 40 sh -c 'until p=$(pgrep -x vckptd-copy); do sleep 0.01; done; kill -STOP $p'
+	"$lab" exec h1 timeout 40 sh -c 'until p=$(pgrep -x vckptd-copy) && kill -STOP $p 2>/dev/null; do sleep 0.01; done'
 }
 
 # It is killed in the middle of a copy: the next one does what it left, and so does the copy of the next commit.
