@@ -112,8 +112,8 @@ static int capture(struct vckpt_domain *dom, const struct vckpt_capture_engine *
 	return 0;
 }
 
-/* hang ENGINE DOMAIN STAGE BYTES: gets as far as STAGE (prepared, begun), reads BYTES, says so,
- * waits to be killed. */
+/* hang ENGINE DOMAIN STAGE BYTES: gets as far as STAGE (prepared, begun, urged), reads BYTES, says
+ * so, waits to be killed. */
 static int hang(struct vckpt_domain *dom, const struct vckpt_capture_engine *e, const char *stage,
 		int64_t bytes)
 {
@@ -123,6 +123,8 @@ static int hang(struct vckpt_domain *dom, const struct vckpt_capture_engine *e, 
 		return failed();
 	if (strcmp(stage, "prepared") && (vckpt_domain_suspend(dom, &err) < 0 || begin(e, cap) < 0))
 		return failed();
+	if (strcmp(stage, "urged") == 0)
+		vckpt_capture_urge(cap);
 	if (bytes > 0 && read_stream(e->fd(cap), "/dev/null", bytes) < 0)
 		return failed();
 	printf("{\"code\":\"ok\",\"pid\":%d}\n", (int)getpid());
