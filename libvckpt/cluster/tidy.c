@@ -76,20 +76,13 @@ static void leave_strangers(struct tally *y, const struct vckpt_cluster_session 
 	}
 }
 
-/* A disk that is full cannot take a renewed lease: the old one will do as long as it holds. */
 static int hold_lease(struct vckpt_cluster_session *s, struct vckpt_error *err)
 {
-	struct vckpt_error why = VCKPT_ERROR_NONE;
+	int rc = s->lease ? vckpt_lease_hold(s->lease, err) : 0;
 
-	if (!s->lease)
-		return 0;
-	if (vckpt_lease_renew(s->lease, &why) == 0) {
+	if (rc > 0)
 		s->c.renewed = vckpt_now();
-		return 0;
-	}
-	if (why.code == VCKPT_ESYSTEM)
-		return vckpt_lease_check(s->lease, err);
-	return vckpt_fail(err, why.code, "%s", why.text);
+	return rc;
 }
 
 /* No layer is removed by somebody whose lease is another's: to reach hosts takes its time. */

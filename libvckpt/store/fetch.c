@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/io.h"
 #include "store/blob.h"
 #include "store/catalogue.h"
@@ -14,8 +13,6 @@
 #include "store/copy.h"
 #include "store/layout.h"
 #include "store/places.h"
-
-#define RENEW (5 * VCKPT_S)
 
 struct fetch {
 	const struct vckpt_store *store;
@@ -70,27 +67,14 @@ static bool has_it(const struct fetch *f, const struct vckpt_store *place)
 		maps_agree(f, &there));
 }
 
-struct reading {
-	struct vckpt_lease *lease;
-	uint64_t renewed;
-};
-
-static bool on_read(void *arg, uint64_t done, uint64_t total)
-{
-	struct reading *r = arg;
-
-	(void)done, (void)total;
-	if (vckpt_now() - r->renewed < RENEW)
-		return true;
-	r->renewed = vckpt_now();
-	return vckpt_lease_renew(r->lease, NULL) == 0;
-}
-
 static bool reads_well(const struct fetch *f, const struct vckpt_store *place)
 {
-	struct reading r = {.lease = f->lease};
-	const struct vckpt_check_options o = {
-		.read_data = true, .epochs = &f->epoch, .n_epochs = 1, .tick = on_read, .arg = &r};
+	struct vckpt_lease_ticker r = {.lease = f->lease};
+	const struct vckpt_check_options o = {.read_data = true,
+					      .epochs = &f->epoch,
+					      .n_epochs = 1,
+					      .tick = vckpt_lease_tick,
+					      .arg = &r};
 	json_auto_t *report = NULL;
 
 	return vckpt_store_examine(place, f->cluster, &o, &report, NULL) == 0 &&

@@ -21,6 +21,7 @@
 #include "store/seal.h"
 
 #define KIND "lease"
+#define TICK (5 * VCKPT_S) /* between two renewals of a ticker */
 
 /* All that is in the file. */
 struct record {
@@ -395,6 +396,27 @@ int vckpt_lease_renew(struct vckpt_lease *l, struct vckpt_error *err)
 	if (why.code && err)
 		*err = why;
 	return why.code ? -1 : 0;
+}
+
+int vckpt_lease_hold(struct vckpt_lease *l, struct vckpt_error *err)
+{
+	struct vckpt_error why = VCKPT_ERROR_NONE;
+	int rc = vckpt_lease_renew(l, &why);
+
+	if (rc < 0 && why.code != VCKPT_ESYSTEM)
+		return vckpt_fail(err, why.code, "%s", why.text);
+	return vckpt_lease_check(l, err) < 0 ? -1 : rc == 0;
+}
+
+bool vckpt_lease_tick(void *arg, uint64_t done, uint64_t total)
+{
+	struct vckpt_lease_ticker *t = arg;
+
+	(void)done, (void)total;
+	if (vckpt_now() - t->renewed < TICK)
+		return true;
+	t->renewed = vckpt_now();
+	return vckpt_lease_renew(t->lease, NULL) == 0;
 }
 
 void vckpt_lease_release(struct vckpt_lease *l)

@@ -62,6 +62,18 @@ struct vckpt_lease *vckpt_lease_acquire_as(enum vckpt_lease_role role,
 /* Valid for another `ttl_ns` from now.  VCKPT_EREFUSED if somebody has taken over: stop acting. */
 int vckpt_lease_renew(struct vckpt_lease *lease, struct vckpt_error *err);
 
+/* The same for who goes on without it if need be: a disk that is full cannot take a renewed lease,
+ * and the old one will do as long as it holds.  1: renewed, 0: not, but it is ours still, -1. */
+int vckpt_lease_hold(struct vckpt_lease *lease, struct vckpt_error *err);
+
+/* For what takes long under a lease, as its tick (vckpt_check_tick): `arg` is a vckpt_lease_ticker.
+ * Every few seconds it renews; false: it could not. */
+struct vckpt_lease_ticker {
+	struct vckpt_lease *lease;
+	uint64_t renewed; /* vckpt_now() */
+};
+bool vckpt_lease_tick(void *arg, uint64_t done, uint64_t total);
+
 /* Is it still ours?  VCKPT_EREFUSED, with the name of who has it, if not. */
 int vckpt_lease_check(const struct vckpt_lease *lease, struct vckpt_error *err);
 

@@ -52,11 +52,9 @@ static int may(void *arg, struct vckpt_error *err)
 	return p->lease ? vckpt_lease_check(p->lease, err) : 0;
 }
 
-/* A disk that is full cannot take a renewed lease: as long as the old one holds, room is made. */
 static int renew(void *arg, struct vckpt_error *err)
 {
 	struct prune *p = arg;
-	struct vckpt_error why = VCKPT_ERROR_NONE;
 
 	if (p->opt->tick && !p->opt->tick(p->opt->arg, p->done, p->total))
 		return vckpt_fail(err, VCKPT_ECANCELED,
@@ -66,9 +64,7 @@ static int renew(void *arg, struct vckpt_error *err)
 	if (!p->lease || vckpt_now() - p->renewed < RENEW)
 		return 0;
 	p->renewed = vckpt_now();
-	if (vckpt_lease_renew(p->lease, &why) == 0 || why.code == VCKPT_ESYSTEM)
-		return may(p, err);
-	return vckpt_fail(err, why.code, "%s", why.text);
+	return vckpt_lease_hold(p->lease, err) < 0 ? -1 : 0;
 }
 
 static int may_remove(void *arg, struct vckpt_error *err)

@@ -21,8 +21,6 @@
 #include "store/reports.h"
 #include "store/sweep.h"
 
-#define RENEW (5 * VCKPT_S)
-
 struct repair {
 	const struct vckpt_store *store;
 	const char *cluster;
@@ -162,22 +160,6 @@ static int fetch(struct repair *r, const json_t *report, struct vckpt_error *err
 	return 0;
 }
 
-struct reading {
-	struct vckpt_lease *lease;
-	uint64_t renewed;
-};
-
-static bool on_read(void *arg, uint64_t done, uint64_t total)
-{
-	struct reading *l = arg;
-
-	(void)done, (void)total;
-	if (vckpt_now() - l->renewed < RENEW)
-		return true;
-	l->renewed = vckpt_now();
-	return vckpt_lease_renew(l->lease, NULL) == 0;
-}
-
 static void take_mended(struct repair *r, json_t *marked, const json_t *still)
 {
 	const char *number;
@@ -194,8 +176,9 @@ static void take_mended(struct repair *r, json_t *marked, const json_t *still)
 /* Packs are shared: what came back with one epoch may have mended others that no place has. */
 static int look_again(struct repair *r, struct vckpt_error *err)
 {
-	struct reading l = {r->lease, vckpt_now()};
-	const struct vckpt_check_options o = {.read_data = true, .tick = on_read, .arg = &l};
+	struct vckpt_lease_ticker l = {r->lease, vckpt_now()};
+	const struct vckpt_check_options o = {
+		.read_data = true, .tick = vckpt_lease_tick, .arg = &l};
 	json_auto_t *report = NULL, *still = json_object();
 	const json_t *f;
 	size_t i;
