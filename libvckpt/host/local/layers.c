@@ -11,6 +11,7 @@
 #include "hv/disks.h"
 #include "store/catalogue.h"
 #include "store/layer.h"
+#include "store/layer_copy.h"
 #include "store/layer_name.h"
 
 #define MARK VCKPT_LAYER_NAME_MARK
@@ -45,6 +46,11 @@ static int keep(struct walk *w, const char *path, struct vckpt_error *err)
 	return 0;
 }
 
+static int keep_layer(void *arg, const json_t *layer, struct vckpt_error *err)
+{
+	return keep(arg, vckpt_json_text(layer, "path"), err);
+}
+
 static int keep_epochs_of(struct walk *w, const char *cluster, struct vckpt_error *err)
 {
 	const struct vckpt_loose *l = w->l;
@@ -55,16 +61,10 @@ static int keep_epochs_of(struct walk *w, const char *cluster, struct vckpt_erro
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		vckpt_auto(vckpt_epoch_clear) struct vckpt_epoch e = {0};
-		json_t *disk, *layer;
-		size_t k, m;
 
-		if (vckpt_catalogue_get(l->store, cluster, all[i], &e, err) < 0)
+		if (vckpt_catalogue_get(l->store, cluster, all[i], &e, err) < 0 ||
+		    vckpt_layers_each(&e, keep_layer, w, err) < 0)
 			return -1;
-		for (size_t r = 0; r < e.n_guests; r++)
-			json_array_foreach (e.guests[r].disks, k, disk)
-				json_array_foreach (json_object_get(disk, "layers"), m, layer)
-					if (keep(w, vckpt_json_text(layer, "path"), err) < 0)
-						return -1;
 	}
 	return 0;
 }
