@@ -64,7 +64,7 @@ static int list_cluster(const struct vckpt_store *store, const char *cluster, js
 	struct vckpt_reach *reach = vckpt_reach_new(store);
 	struct vckpt_store_places places = {0};
 	uint64_t *epochs = NULL;
-	json_t *bad;
+	json_t *bad = NULL;
 	size_t n = 0;
 
 	if (!reach || vckpt_catalogue_list(store, cluster, &epochs, &n, err) < 0) {
@@ -75,7 +75,8 @@ static int list_cluster(const struct vckpt_store *store, const char *cluster, js
 	}
 	/* A list that is damaged is for `check`. */
 	vckpt_reach_places(reach, cluster, &places, NULL);
-	bad = wanting(reach, &places);
+	if (n) /* told beside epochs, and to look costs time where a place does not answer */
+		bad = wanting(reach, &places);
 	for (size_t i = 0; i < n; i++) {
 		json_t *line = entry_line(store, cluster, epochs[i]);
 
